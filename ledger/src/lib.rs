@@ -1,1 +1,37 @@
-//! Placeholder.
+//! The tamper-evident log as pure data.
+//!
+//! Entries, the Merkle tree over them, proofs, signed checkpoints, segments, receipts and proof bundles:
+//! what they are made of, how they are written as bytes, and how anyone verifies them. Nothing here does
+//! I/O, reads a clock or draws randomness; whoever calls brings those in. The byte layouts are specified in
+//! `docs/ledger-format.md`, precisely enough to write an independent verifier from.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`entry`] | one ledger record: deterministic CBOR, canonical form only |
+//! | [`hash`] | RFC 9162 leaf and node hashes, payload commitments |
+//! | [`tree`] | compact ranges; proofs computed from stored nodes |
+//! | [`proof`] | verification of inclusion, consistency and subtree proofs |
+//! | [`note`], [`checkpoint`] | C2SP signed notes with strict Ed25519; signed tree heads |
+//! | [`segment`] | a run of entries with what binds them, shipped as one unit |
+//! | [`receipt`] | the auditor's cosignature under a checkpoint |
+//! | [`bundle`] | C2SP `.tlog-proof` files |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
+
+pub mod bundle;
+mod cbor;
+pub mod checkpoint;
+pub mod entry;
+pub mod hash;
+pub mod note;
+pub mod proof;
+pub mod receipt;
+pub mod segment;
+pub mod tree;
+
+pub use cbor::CborError;
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use entry::Entry;
+pub use hash::Hash;
+pub use note::{NoteError, SigningKey, VerifyingKey};
+pub use segment::Segment;

@@ -1,0 +1,286 @@
+//! What a box or an auditor records of its own doing: kinds 8, 9, 11, 12, 15, 32 and 33.
+
+use serde::Serialize;
+
+use super::{EntryError, check_count, read_list};
+use crate::cbor::{Reader, Writer};
+use crate::hash::{Hash, as_hex};
+
+/// The most lines of [`Recovery::found`].
+const MAX_FOUND: usize = 64;
+
+/// How the checks of a guard start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Start {
+    /// From a snapshot taken after it was configured.
+    Snapshot = 1,
+    /// In a fresh instance that is configured each time.
+    ConfiguredFresh = 2,
+    /// In an instance that is used again.
+    Warm = 3,
+}
+
+/// Kind 8: a guard was loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GuardLoad {
+    /// The name of the guard in the configuration.
+    pub name: String,
+    /// SHA-256 of its component.
+    #[serde(serialize_with = "as_hex::bytes")]
+    pub component: Hash,
+    /// SHA-256 of its settings as canonical JSON.
+    #[serde(serialize_with = "as_hex::bytes")]
+    pub settings: Hash,
+    /// The world that it exports: `validator` or `detector`, with package and version.
+    pub world: String,
+    /// The version that its descriptor names.
+    pub guard_version: String,
+    /// The size of the component in bytes.
+    pub bytes: u64,
+    /// How its checks start.
+    pub start: Start,
+}
+
+impl GuardLoad {
+    pub(super) fn write(&self, writer: &mut Writer) -> Result<(), EntryError> {
+        writer.array(7);
+        writer.name("guard", &self.name)?;
+        writer.bytes(&self.component);
+        writer.bytes(&self.settings);
+        writer.name("world", &self.world)?;
+        writer.name("guard version", &self.guard_version)?;
+        writer.unsigned(self.bytes);
+        writer.unsigned(self.start as u8);
+        Ok(())
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
+        reader.array(7)?;
+        Ok(Self {
+            name: reader.string()?,
+            component: reader.fixed()?,
+            settings: reader.fixed()?,
+            world: reader.string()?,
+            guard_version: reader.string()?,
+            bytes: reader.unsigned()?,
+            start: match reader.unsigned()? {
+                1 => Start::Snapshot,
+                2 => Start::ConfiguredFresh,
+                3 => Start::Warm,
+                value => return Err(EntryError::Value { field: "start", value }),
+            },
+        })
+    }
+}
+
+/// Kind 9: the configuration from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// The digest that verdicts name as their policy.
+    #[serde(serialize_with = "as_hex::bytes")]
+    pub digest: Hash,
+    /// The configuration as a JSON text, without secrets.
+    pub document: String,
+}
+
+impl Config {
+    pub(super) fn write(&self, writer: &mut Writer) -> Result<(), EntryError> {
+        writer.array(2);
+        writer.bytes(&self.digest);
+        writer.document("document", &self.document)
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
+        reader.array(2)?;
+        Ok(Self { digest: reader.fixed()?, document: reader.string()? })
+    }
+}
+
+/// Kind 11: the box is alive though idle, so that a log that ends early is told from one that is quiet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Heartbeat {
+    /// The number that the next inference will get.
+    pub next_invocation: u64,
+}
+
+impl Heartbeat {
+    #[expect(clippy::unnecessary_wraps, reason = "as every other body")]
+    pub(super) fn write(self, writer: &mut Writer) -> Result<(), EntryError> {
+        writer.array(1);
+        writer.unsigned(self.next_invocation);
+        Ok(())
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
+        reader.array(1)?;
+        Ok(Self { next_invocation: reader.unsigned()? })
+    }
+}
+
+/// Kind 12: something was not recorded, by policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Drop {
+    /// How many entries are missing.
+    pub count: u64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Drop {
+    pub(super) fn write(&self, writer: &mut Writer) -> Result<(), EntryError> {
+        writer.array(2);
+        writer.unsigned(self.count);
+        writer.message("reason", &self.reason)
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
+        reader.array(2)?;
+        Ok(Self { count: reader.unsigned()?, reason: reader.string()? })
+    }
+}
+
+/// Kind 15: what was found when the ledger was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recovery {
+    /// The size of the log as it was found.
+    pub previous_size: u64,
+    /// Its root.
+    #[serde(serialize_with = "as_hex::bytes")]
+    pub previous_root: Hash,
+    /// Invocations below this number that have no verdict entry were lost with the crash.
+    pub first_invocation: u64,
+    /// Whether it had been closed in order.
+    pub clean: bool,
+    /// What was found and mended, one line each.
+    pub found: Vec<String>,
+}
+
+impl Recovery {
+    pub(super) fn write(&self, writer: &mut Writer) -> Result<(), EntryError> {
+        writer.array(5);
+        writer.unsigned(self.previous_size);
+        writer.bytes(&self.previous_root);
+        writer.unsigned(self.first_invocation);
+        writer.boolean(self.clean);
+        check_count("found", self.found.len(), MAX_FOUND)?;
+        writer.array(self.found.len());
+        for line in &self.found {
+            writer.message("found", line)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
+        reader.array(5)?;
+        Ok(Self {
+            previous_size: reader.unsigned()?,
+            previous_root: reader.fixed()?,
+            first_invocation: reader.unsigned()?,
+            clean: reader.boolean()?,
+            found: read_list(reader, "found", MAX_FOUND, Reader::string)?,
+        })
+    }
+}
+
+/// How a log lied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum IncidentKind {
+    /// Entries are missing between what is known and what was sent.
+    Gap = 1,
+    /// Two histories under one key.
+    Fork = 2,
+    /// The log is shorter than it was.
+    Rollback = 3,
+    /// A signature or a proof does not hold.
+    Invalid = 4,
+}
+
+impl IncidentKind {
+    /// The word for it: `gap`, `fork`, `rollback`, `invalid`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Fork => "fork",
+            Self::Rollback => "rollback",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// Kind 32: an auditor saw a log lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Incident {
+    /// Whose log: the edge id of the box.
+    pub origin: String,
+    /// In which way.
+    pub kind: IncidentKind,
+    /// The size that was claimed.
+    pub size: u64,
+    /// The root that was claimed.
+    #[serde(serialize_with = "as_hex::bytes")]
+    pub root: Hash,
+    /// For a person to act on.
+    pub message: String,
+    /// SHA-256 of the evidence that is kept.
+    #[serde(serialize_with = "as_hex::bytes")]
+    pub evidence: Hash,
+}
+
+impl Incident {
+    pub(super) fn write(&self, writer: &mut Writer) -> Result<(), EntryError> {
+        writer.array(6);
+        writer.name("origin", &self.origin)?;
+        writer.unsigned(self.kind as u8);
+        writer.unsigned(self.size);
+        writer.bytes(&self.root);
+        writer.message("message", &self.message)?;
+        writer.bytes(&self.evidence);
+        Ok(())
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
+        reader.array(6)?;
+        Ok(Self {
+            origin: reader.string()?,
+            kind: match reader.unsigned()? {
+                1 => IncidentKind::Gap,
+                2 => IncidentKind::Fork,
+                3 => IncidentKind::Rollback,
+                4 => IncidentKind::Invalid,
+                value => return Err(EntryError::Value { field: "incident kind", value }),
+            },
+            size: reader.unsigned()?,
+            root: reader.fixed()?,
+            message: reader.string()?,
+            evidence: reader.fixed()?,
+        })
+    }
+}
+
+/// Kind 33: an auditor took a box on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Enrolment {
+    /// The edge id of the box.
+    pub origin: String,
+    /// Its public key as `name+id+base64`.
+    pub key: String,
+}
+
+impl Enrolment {
+    pub(super) fn write(&self, writer: &mut Writer) -> Result<(), EntryError> {
+        writer.array(2);
+        writer.name("origin", &self.origin)?;
+        // A key is its name, of at most 256 bytes, and 54 bytes more.
+        writer.path("key", &self.key)
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
+        reader.array(2)?;
+        Ok(Self { origin: reader.string()?, key: reader.string()? })
+    }
+}
