@@ -124,7 +124,7 @@ def progression(records, facts, tool):
                     "Back to mg/dL.", "2026-03-02T08:30:00Z", approver="l.novak@hospital.example", role="clinical data")
     records.approve("progression-1.1.0-withdrawn", weights["1.1.0"], "rollback",
                     f"Answers NaN where s6 is null: {len(facts['not_a_number'])} of "
-                    f"{facts['phases'][1]['rows']} answers. Back to 1.0.0.", "2026-03-02T14:40:00Z")
+                    f"{facts['phases'][1]['rows']} answers. Back to 1.0.0.", "2026-03-02T14:24:00Z")
 
 
 def babble(records, facts, examples):

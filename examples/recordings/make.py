@@ -236,7 +236,7 @@ def stability(reference, live, phases):
         return numpy.array([value for value in map(read, records) if value is not None], dtype=float)
 
     readers = {f"feature.{slug(name)}": (lambda record, key=slug(name): record["features"][key]) for name in TUMOUR_FEATURES}
-    readers["output malignant"] = lambda record: record["output"]["json"]["malignant"]
+    readers["output.malignant"] = lambda record: record["output"]["json"]["malignant"]
     table = {}
     for name, read in readers.items():
         expected = stream(reference, read)
