@@ -1,0 +1,278 @@
+//! The engine: one per process. Owns the runtime, its pool of instances, the ticker and the compile cache.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use crate::cache::Cache;
+use crate::detector::Detector;
+use crate::error::{EngineError, LoadError};
+use crate::limits::Limits;
+use crate::slots::Slots;
+use crate::ticker::Ticker;
+use crate::validator::Validator;
+
+/// Linear memories a guard may have. Components from Rust and C have one, those from JavaScript and Python one or two.
+pub(crate) const MEMORIES_PER_GUARD: usize = 2;
+/// Tables a guard may have.
+pub(crate) const TABLES_PER_GUARD: usize = 8;
+
+/// How an engine is built.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Checks that run at the same time; a further one waits until its deadline. 1 to 4096.
+    pub instances: u32,
+    /// Streams that are open at the same time, each with an instance of its own. At most 4096.
+    pub streams: u32,
+    /// Most memory that any guard's limits may ask for, in bytes; at most 4 GiB. Address space for it is reserved for
+    /// every instance.
+    pub max_memory: u64,
+    /// Most table elements that any guard's limits may ask for.
+    pub max_table_elements: u64,
+    /// Largest component that is taken, in bytes. Compiling takes time and memory in proportion.
+    pub max_component: usize,
+    /// Stack of a guard's call, in bytes. A thread that calls a guard needs as much, and 256 KiB for the host.
+    pub max_stack: usize,
+    /// Where compiled guards are kept; `None` compiles at every start.
+    pub cache: Option<CacheOptions>,
+    /// How often deadlines are looked at. A guard is stopped at most two ticks after its deadline.
+    pub tick: Duration,
+}
+
+/// Where compiled guards are kept.
+#[derive(Clone)]
+pub struct CacheOptions {
+    /// The folder, made when it is missing. Nothing else may be in it.
+    pub folder: PathBuf,
+    /// Known to this box alone. What is in the folder runs as native code, so it is only trusted under this key.
+    pub key: [u8; 32],
+}
+
+impl std::fmt::Debug for CacheOptions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("CacheOptions").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Default for EngineOptions {
+    /// 32 instances, 8 streams, 256 MiB, 65,536 table elements, components of 64 MiB, 512 KiB of stack, no cache,
+    /// ticks of 1 ms.
+    fn default() -> Self {
+        Self {
+            instances: 32,
+            streams: 8,
+            max_memory: 256 << 20,
+            max_table_elements: 65_536,
+            max_component: 64 << 20,
+            max_stack: 512 << 10,
+            cache: None,
+            tick: Duration::from_millis(1),
+        }
+    }
+}
+
+/// Runs guards. Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) options: EngineOptions,
+    /// Checks and streams: pooled, copy-on-write.
+    pub(crate) pooled: wasmtime::Engine,
+    /// Detectors, which live long and would keep a place in the pool for ever.
+    pub(crate) lasting: wasmtime::Engine,
+    /// Where guards are configured before their snapshot is taken: compiles fast, runs once.
+    pub(crate) workshop: wasmtime::Engine,
+    pub(crate) checks: Slots,
+    pub(crate) streams: Slots,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) ticker: Ticker,
+    pub(crate) reservation: Reservation,
+}
+
+/// Address space set aside for each linear memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// 4 GiB and a guard region: guards run without bounds checks.
+    Full,
+    /// Only [`EngineOptions::max_memory`]: the machine's address space is limited; guards run with bounds checks.
+    Tight,
+}
+
+impl Engine {
+    /// Starts an engine.
+    ///
+    /// # Errors
+    /// When an option is out of range, the cache folder cannot be made, or the machine does not have the address space.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        check(&options)?;
+        let cache = options.cache.as_ref().map(Cache::open).transpose()?;
+        let (pooled, reservation) = pooled(&options)?;
+        let lasting = wasmtime::Engine::new(&base(&options, reservation)).map_err(EngineError::Runtime)?;
+        let workshop = wasmtime::Engine::new(base(&options, reservation).cranelift_opt_level(OptLevel::None))
+            .map_err(EngineError::Runtime)?;
+        let clocks = [pooled.weak(), lasting.weak(), workshop.weak()];
+        let ticker = Ticker::start(options.tick, move || {
+            for engine in clocks.iter().filter_map(wasmtime::EngineWeak::upgrade) {
+                engine.increment_epoch();
+            }
+        })
+        .map_err(EngineError::Ticker)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                checks: Slots::new(options.instances),
+                streams: Slots::new(options.streams),
+                options,
+                pooled,
+                lasting,
+                workshop,
+                cache,
+                ticker,
+                reservation,
+            }),
+        })
+    }
+
+    /// Loads a guard of the world `validator` or `streaming-validator`: checks the component, configures it, snapshots
+    /// it, compiles it. `name` is the guard's name in the configuration, for messages. `settings` is one JSON document.
+    ///
+    /// Takes milliseconds when the cache knows the guard; compiling takes seconds for large components.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load_validator(
+        &self,
+        name: &str,
+        wasm: &[u8],
+        settings: &str,
+        limits: Limits,
+    ) -> Result<Validator, LoadError> {
+        Validator::load(self, name, wasm, settings, limits)
+    }
+
+    /// Loads a guard of the world `detector` and configures it with `settings` (one JSON document) and `reference`:
+    /// what [`Detector::fit`] returned, or empty for none.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load_detector(
+        &self,
+        name: &str,
+        wasm: &[u8],
+        settings: &str,
+        reference: &[u8],
+        limits: Limits,
+    ) -> Result<Detector, LoadError> {
+        Detector::load(self, name, wasm, settings, reference, limits)
+    }
+
+    /// How much address space each guard has, for `doctor` and the start-up message.
+    pub fn reservation(&self) -> Reservation {
+        self.inner.reservation
+    }
+
+    /// As given to [`Engine::new`].
+    pub fn options(&self) -> &EngineOptions {
+        &self.inner.options
+    }
+}
+
+fn check(options: &EngineOptions) -> Result<(), EngineError> {
+    let refuse = |option, message: &str| Err(EngineError::Option { option, message: message.into() });
+    if !(1..=4096).contains(&options.instances) {
+        return refuse("instances", "must be 1 to 4096");
+    }
+    if options.streams > 4096 {
+        return refuse("streams", "must be at most 4096");
+    }
+    if !(64 << 10..=4 << 30).contains(&options.max_memory) {
+        return refuse("max_memory", "must be 64 KiB to 4 GiB");
+    }
+    if !(1..=10_000_000).contains(&options.max_table_elements) {
+        return refuse("max_table_elements", "must be 1 to 10,000,000");
+    }
+    if !(64 << 10..=64 << 20).contains(&options.max_stack) {
+        return refuse("max_stack", "must be 64 KiB to 64 MiB");
+    }
+    if !(Duration::from_micros(100)..=Duration::from_secs(1)).contains(&options.tick) {
+        return refuse("tick", "must be 100 µs to 1 s");
+    }
+    Ok(())
+}
+
+/// The pooled engine with full reservations, or with tight ones where the address space does not hold those.
+fn pooled(options: &EngineOptions) -> Result<(wasmtime::Engine, Reservation), EngineError> {
+    let start = |reservation| {
+        let pool = pool(options)?;
+        wasmtime::Engine::new(base(options, reservation).allocation_strategy(InstanceAllocationStrategy::Pooling(pool)))
+            .map(|engine| (engine, reservation))
+            .map_err(|source| EngineError::AddressSpace {
+                instances: options.instances,
+                max_memory: options.max_memory,
+                source,
+            })
+    };
+    start(Reservation::Full).or_else(|_| start(Reservation::Tight))
+}
+
+fn pool(options: &EngineOptions) -> Result<PoolingAllocationConfig, EngineError> {
+    let too_large = |option| EngineError::Option { option, message: "is more than this machine can address".into() };
+    let places = options.instances + options.streams;
+    let memory = usize::try_from(options.max_memory).map_err(|_| too_large("max_memory"))?;
+    let elements = usize::try_from(options.max_table_elements).map_err(|_| too_large("max_table_elements"))?;
+    let memories = u32::try_from(MEMORIES_PER_GUARD).map_err(|_| too_large("max_memory"))?;
+    let tables = u32::try_from(TABLES_PER_GUARD).map_err(|_| too_large("max_table_elements"))?;
+
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(places)
+        .total_core_instances(places.saturating_mul(64))
+        .total_memories(places * memories)
+        .total_tables(places * tables)
+        .max_core_instances_per_component(1024)
+        .max_memories_per_component(memories)
+        .max_memories_per_module(memories)
+        .max_tables_per_component(tables)
+        .max_tables_per_module(tables)
+        .max_memory_size(memory)
+        .table_elements(elements)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        // What a check has written is put back page by page from the image, not unmapped: no page faults in the next.
+        .linear_memory_keep_resident(2 << 20)
+        .table_keep_resident(64 << 10)
+        // Linux 6.7 says which pages those are. Older kernels put back all that is to be kept resident.
+        .pagemap_scan(Enabled::Auto);
+    Ok(pool)
+}
+
+/// What every engine has in common. Whatever a verdict depends on is fixed here: an auditor replays it elsewhere.
+fn base(options: &EngineOptions, reservation: Reservation) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        // One memory per module is what guards have; several are needed for the snapshot's own accessor.
+        .wasm_multi_memory(true)
+        .wasm_memory64(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(options.max_stack)
+        // A message names the trap. Frames of a stripped guard say nothing, and gathering them takes time.
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .memory_init_cow(true);
+    match reservation {
+        Reservation::Full => config.memory_reservation(4 << 30).memory_guard_size(32 << 20),
+        Reservation::Tight => config
+            .memory_reservation(options.max_memory)
+            .memory_reservation_for_growth(0)
+            .memory_guard_size(0)
+            .guard_before_linear_memory(false),
+    };
+    config
+}

@@ -1,0 +1,346 @@
+//! From bytes to a compiled component that is known to keep the contract.
+
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use crate::bindings::exports::picket::guard::validation as wit;
+use crate::cache::{Found, Name};
+use crate::call::Live;
+use crate::descriptor;
+use crate::engine::Inner;
+use crate::error::{Failure, LoadError};
+use crate::inspect::{self, DETECTION, STREAMING, VALIDATION, World};
+use crate::limits::{Confines, Limits};
+use crate::settings::{Digest32, Settings, component_digest};
+use crate::snapshot::{self, Outcome};
+use crate::types::{Descriptor, Problem};
+
+/// How instances of a guard begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// From the snapshot taken after `configure`.
+    Snapshot,
+    /// From nothing, `configure` first: the component has what a snapshot cannot hold. As isolated and deterministic,
+    /// and slower by the time that `configure` takes.
+    ConfiguredFresh,
+}
+
+/// What the compile cache had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheUse {
+    /// There is no cache.
+    Off,
+    /// The guard, ready to run.
+    Hit,
+    /// Nothing; the guard is there now.
+    Miss,
+    /// A file that was altered, cut off or not written by this box. It was not run, and has been replaced. Says what
+    /// was wrong with it: worth an operator's look.
+    Replaced(String),
+    /// Nothing usable, and the guard could not be written. Says why; the next start compiles again.
+    Unwritable(String),
+}
+
+/// How a load went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadReport {
+    /// How instances begin.
+    pub start: Start,
+    /// Why there is no snapshot; `None` when there is one.
+    pub no_snapshot: Option<String>,
+    /// What the compile cache had.
+    pub cache: CacheUse,
+    /// Size of the component.
+    pub component_bytes: usize,
+    /// Size of the native code with its memory image.
+    pub compiled_bytes: usize,
+}
+
+/// A component that may run on one of the engines.
+pub(crate) struct Prepared {
+    pub(crate) pre: InstancePre<Confines>,
+    pub(crate) report: LoadReport,
+    pub(crate) component_digest: Digest32,
+}
+
+/// What a guard is loaded as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Validator,
+    Detector,
+}
+
+impl Role {
+    fn world(self) -> &'static str {
+        match self {
+            Self::Validator => "validator",
+            Self::Detector => "detector",
+        }
+    }
+
+    fn runtime(self, engine: &Inner) -> &wasmtime::Engine {
+        match self {
+            Self::Validator => &engine.pooled,
+            Self::Detector => &engine.lasting,
+        }
+    }
+}
+
+/// Compiles `wasm`, or takes it from the cache. Validators are configured and snapshotted on the way.
+pub(crate) fn prepare(
+    engine: &Inner,
+    role: Role,
+    guard: &str,
+    wasm: &[u8],
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<Prepared, LoadError> {
+    check_limits(engine, guard, limits)?;
+    if wasm.len() > engine.options.max_component {
+        return Err(LoadError::TooLarge {
+            guard: guard.into(),
+            bytes: wasm.len(),
+            limit: engine.options.max_component,
+        });
+    }
+    let runtime = role.runtime(engine);
+    let digest = component_digest(wasm);
+    // A snapshot depends on the settings, and on the limits under which `configure` ran.
+    let name = match role {
+        Role::Validator => Name::new(runtime, "validator")
+            .with(&digest)
+            .with(&settings.digest)
+            .with(&limits.memory.to_be_bytes())
+            .with(&limits.table_elements.to_be_bytes()),
+        Role::Detector => Name::new(runtime, "detector").with(&digest),
+    }
+    .finish();
+
+    let found = engine.cache.as_ref().map(|cache| cache.get(&name));
+    let (compiled, cache) = match found {
+        None => (None, CacheUse::Off),
+        Some(Found::Nothing) => (None, CacheUse::Miss),
+        Some(Found::Unusable(reason)) => (None, CacheUse::Replaced(reason)),
+        Some(Found::Contents(bytes)) => match Compiled::decode(runtime, &bytes) {
+            Ok(compiled) => (Some(compiled), CacheUse::Hit),
+            Err(reason) => (None, CacheUse::Replaced(reason)),
+        },
+    };
+    let (compiled, cache) = match compiled {
+        Some(compiled) => (compiled, cache),
+        None => {
+            let (compiled, bytes) = compile(engine, role, guard, wasm, settings, limits)?;
+            let written = engine.cache.as_ref().map(|cache| cache.put(&name, &bytes));
+            let cache = match written {
+                Some(Err(error)) => CacheUse::Unwritable(error.to_string()),
+                _ => cache,
+            };
+            (compiled, cache)
+        }
+    };
+    let pre = Linker::new(runtime)
+        .instantiate_pre(&compiled.component)
+        .map_err(|error| LoadError::Compile { guard: guard.into(), message: error.root_cause().to_string() })?;
+    Ok(Prepared {
+        pre,
+        report: LoadReport {
+            start: compiled.start,
+            no_snapshot: compiled.no_snapshot,
+            cache,
+            component_bytes: wasm.len(),
+            compiled_bytes: compiled.bytes,
+        },
+        component_digest: digest,
+    })
+}
+
+fn check_limits(engine: &Inner, guard: &str, limits: &Limits) -> Result<(), LoadError> {
+    let refuse = |limit, message: String| Err(LoadError::Limits { guard: guard.into(), limit, message });
+    let options = &engine.options;
+    if limits.memory > options.max_memory {
+        return refuse("memory", format!("must be at most {}, the engine's `max_memory`", options.max_memory));
+    }
+    if limits.table_elements > options.max_table_elements {
+        return refuse(
+            "table_elements",
+            format!("must be at most {}, the engine's `max_table_elements`", options.max_table_elements),
+        );
+    }
+    if limits.deadline.is_zero() {
+        return refuse("deadline", "must be longer than nothing".into());
+    }
+    if limits.load_deadline.is_zero() {
+        return refuse("load_deadline", "must be longer than nothing".into());
+    }
+    Ok(())
+}
+
+/// Native code, and how to begin with it.
+struct Compiled {
+    component: Component,
+    start: Start,
+    no_snapshot: Option<String>,
+    bytes: usize,
+}
+
+impl Compiled {
+    /// Layout: u8 1 (snapshot) or 2 (configured fresh), then u16 big-endian length and UTF-8 of the reason why there is
+    /// no snapshot (empty for none), then wasmtime's serialized component.
+    fn encode(start: Start, no_snapshot: Option<&str>, code: &[u8]) -> Vec<u8> {
+        let mut reason = no_snapshot.unwrap_or_default().to_owned();
+        crate::text::cut(&mut reason, 1024);
+        let mut out = Vec::with_capacity(code.len() + reason.len() + 3);
+        out.push(match start {
+            Start::Snapshot => 1,
+            Start::ConfiguredFresh => 2,
+        });
+        out.extend_from_slice(&u16::try_from(reason.len()).unwrap_or_default().to_be_bytes());
+        out.extend_from_slice(reason.as_bytes());
+        out.extend_from_slice(code);
+        out
+    }
+
+    /// `bytes` must come from [`Self::encode`], on this box: from the compiler, or from a cache file whose code was
+    /// verified.
+    fn decode(runtime: &wasmtime::Engine, bytes: &[u8]) -> Result<Self, String> {
+        let ([start, high, low], rest) = bytes.split_first_chunk().ok_or("it is cut off")?;
+        let start = match start {
+            1 => Start::Snapshot,
+            2 => Start::ConfiguredFresh,
+            _ => return Err("it has an unknown form".into()),
+        };
+        let (reason, code) =
+            rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low]))).ok_or("it is cut off")?;
+        let reason = String::from_utf8_lossy(reason).into_owned();
+        // SAFETY: `deserialize` runs whatever code the bytes hold. These were made by this very crate from a component
+        // that wasmtime had validated and compiled: either a moment ago in this process, or by a process with this
+        // box's cache key, as the HMAC over them says, which was verified over this same copy in memory (nobody can
+        // exchange the file between the check and the use). Version, target and settings of the compiler are in the
+        // file's name and checked by wasmtime once more.
+        let component =
+            unsafe { Component::deserialize(runtime, code) }.map_err(|error| error.root_cause().to_string())?;
+        Ok(Self { component, start, no_snapshot: (!reason.is_empty()).then_some(reason), bytes: code.len() })
+    }
+}
+
+fn compile(
+    engine: &Inner,
+    role: Role,
+    guard: &str,
+    wasm: &[u8],
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<(Compiled, Vec<u8>), LoadError> {
+    check_component(role, guard, wasm)?;
+    let runtime = role.runtime(engine);
+    let precompile = |wasm: &[u8]| runtime.precompile_component(wasm);
+    let (start, no_snapshot, code) = match role {
+        // One instance lives as long as the detector: there is nothing to save by a snapshot.
+        Role::Detector => (Start::ConfiguredFresh, None, precompile(wasm)),
+        Role::Validator => match snapshot::take(engine, guard, wasm, settings, limits)? {
+            Outcome::Snapshot(snapshot) => (Start::Snapshot, None, precompile(&snapshot)),
+            Outcome::Unsupported(reason) => (Start::ConfiguredFresh, Some(reason), precompile(wasm)),
+        },
+    };
+    let refuse = |message| LoadError::Compile { guard: guard.into(), message };
+    let code = code.map_err(|error| refuse(error.root_cause().to_string()))?;
+    let bytes = Compiled::encode(start, no_snapshot.as_deref(), &code);
+    let compiled = Compiled::decode(runtime, &bytes).map_err(refuse)?;
+    Ok((compiled, bytes))
+}
+
+fn check_component(role: Role, guard: &str, wasm: &[u8]) -> Result<(), LoadError> {
+    let inspection =
+        inspect::survey(wasm).map_err(|error| LoadError::NotAComponent { guard: guard.into(), message: error.0 })?;
+    if !inspection.imports.is_empty() {
+        return Err(LoadError::Imports { guard: guard.into(), imports: inspection.imports });
+    }
+    let wanted = match role {
+        Role::Validator => VALIDATION,
+        Role::Detector => DETECTION,
+    };
+    if inspection.exports.iter().any(|export| export == wanted) {
+        return Ok(());
+    }
+    let message = match inspection.world {
+        Some(world) => format!("it has the world `{world}`; load it as one"),
+        None if inspection.exports.is_empty() => format!("it exports nothing; `{wanted}` is missing"),
+        None => format!("it exports {} and lacks `{wanted}`", inspection.exports.join(", ")),
+    };
+    Err(LoadError::World { guard: guard.into(), world: role.world(), message })
+}
+
+/// The world of a compiled validator.
+pub(crate) fn validator_world(pre: &InstancePre<Confines>) -> World {
+    match pre.component().get_export_index(None, STREAMING) {
+        Some(_) => World::StreamingValidator,
+        None => World::Validator,
+    }
+}
+
+/// Configures `live`, an instance of a validator.
+pub(crate) fn configure(live: &mut Live, guard: &str, settings: &Settings) -> Result<(), LoadError> {
+    let exports = validation(live, guard)?;
+    let answer = live.call(&exports.func_configure(), (&settings.text,));
+    configured(guard, answer)
+}
+
+/// What `configure` came to.
+pub(crate) fn configured(guard: &str, answer: Result<(Result<(), Vec<Problem>>,), Failure>) -> Result<(), LoadError> {
+    match answer {
+        Ok((Ok(()),)) => Ok(()),
+        Ok((Err(mut problems),)) => {
+            problems.truncate(64);
+            for problem in &mut problems {
+                crate::text::cut(&mut problem.pointer, 1024);
+                crate::text::cut(&mut problem.message, 1024);
+            }
+            Err(LoadError::Settings { guard: guard.into(), problems })
+        }
+        Err(failure) => Err(LoadError::Failed { guard: guard.into(), during: "configure", failure }),
+    }
+}
+
+/// The checked descriptor that `answer` holds.
+pub(crate) fn described(guard: &str, answer: Result<(Descriptor,), Failure>) -> Result<Descriptor, LoadError> {
+    let (mut descriptor,) =
+        answer.map_err(|failure| LoadError::Failed { guard: guard.into(), during: "describe", failure })?;
+    descriptor::check(&mut descriptor).map_err(|problems| LoadError::Descriptor { guard: guard.into(), problems })?;
+    Ok(descriptor)
+}
+
+/// The functions of interface `validation`, with their types checked.
+pub(crate) fn validation(live: &mut Live, guard: &str) -> Result<wit::Guest, LoadError> {
+    let pre = live.instance.instance_pre(&live.store);
+    wit::GuestIndices::new(&pre)
+        .and_then(|indices| indices.load(&mut live.store, &live.instance))
+        .map_err(|error| mistyped(guard, "validator", &error))
+}
+
+/// An export that is missing or has another type than the contract gives it.
+pub(crate) fn mistyped(guard: &str, world: &'static str, error: &wasmtime::Error) -> LoadError {
+    LoadError::World { guard: guard.into(), world, message: format!("an export differs from the contract: {error:#}") }
+}
+
+/// An instance for load, under the load deadline.
+pub(crate) fn start(
+    engine: &Inner,
+    guard: &str,
+    pre: &InstancePre<Confines>,
+    limits: &Limits,
+) -> Result<Live, LoadError> {
+    Live::start(engine, pre, limits, limits.load_deadline).map_err(|failure| LoadError::Failed {
+        guard: guard.into(),
+        during: "instantiate",
+        failure,
+    })
+}
+
+/// Looks up the index of a function of an interface, once, so that calls need no names.
+pub(crate) fn function(
+    pre: &InstancePre<Confines>,
+    interface: &str,
+    name: &str,
+) -> Option<wasmtime::component::ComponentExportIndex> {
+    let interface = pre.component().get_export_index(None, interface)?;
+    pre.component().get_export_index(Some(&interface), name)
+}
