@@ -22,17 +22,23 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
 /// A guard knows the SDK and nothing else of the house.
 const GUARD: &str = "picket-guard-";
 
-/// The host's modules, lowest floor first. A module may name those of its own line and of the lines above it here.
-const HOST: &[&[&str]] = &[
-    &["config", "keys", "payload"],
-    &["inference", "measure"],
-    &["provenance", "record"],
-    &["pipeline"],
-    &["detectors"],
-    &["sequencer", "evidence"],
-    &["sync"],
-    &["gateway"],
-    &["cli"],
+/// The host's modules, lowest floor first. A module may name those that stand before it. The table in host/src/lib.rs
+/// shows the same to its readers, and a test keeps them equal. The sequencer stands below those who hand it entries.
+const HOST: &[&str] = &[
+    "config",
+    "keys",
+    "inference",
+    "measure",
+    "payload",
+    "provenance",
+    "sequencer",
+    "pipeline",
+    "detectors",
+    "evidence",
+    "sync",
+    "service",
+    "gateway",
+    "cli",
 ];
 
 /// Complaints about one Cargo.toml.
@@ -90,7 +96,14 @@ pub(crate) fn host_module(path: &str, text: &str) -> Vec<String> {
 }
 
 fn floor(module: &str) -> Option<usize> {
-    HOST.iter().position(|modules| modules.contains(&module))
+    HOST.iter().position(|known| *known == module)
+}
+
+/// Complaints about the table of modules in the documentation of the host's root: other modules, or another order.
+pub(crate) fn host_table(text: &str) -> Vec<String> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | [`")?.split('`').next());
+    let shown: Vec<&str> = rows.collect();
+    if shown == HOST { Vec::new() } else { vec![format!("the table says {shown:?}\nthe floors are {HOST:?}")] }
 }
 
 /// Whether code, not a comment or a text, names the crate sled. A module of ours may have its name.
@@ -145,6 +158,7 @@ fn a_module_that_names_a_higher_floor_is_found() {
     for (path, text) in [
         ("host/src/config/mod.rs", "use crate::gateway::Gateway;"),
         ("host/src/measure.rs", "fn f() { crate::sequencer::go(); }"),
+        ("host/src/sequencer/mod.rs", "use crate::detectors::Feeder;"),
         ("host/src/pipeline/run.rs", "use crate::{config::Config, sync::{self, Link}};"),
         ("host/src/pipeline/run.rs", "use super::super::cli::Arguments;"),
         ("host/src/pipeline/mod.rs", "use super::cli::Arguments;"),
@@ -161,6 +175,16 @@ fn a_module_that_names_a_higher_floor_is_found() {
         assert!(host_module(path, text).is_empty(), "{path}: {text}");
     }
     assert!(host_module("host/src/attic.rs", "").join("").contains("no floor"));
+}
+
+#[test]
+fn a_table_of_modules_in_another_order_is_found() {
+    let table = |names: &[&str]| names.iter().map(|name| format!("//! | [`{name}`] | does |\n")).collect::<String>();
+    assert!(host_table(&table(HOST)).is_empty());
+    let mut turned = HOST.to_vec();
+    turned.swap(2, 3);
+    assert_eq!(host_table(&table(&turned)).len(), 1);
+    assert_eq!(host_table(&table(&HOST[1..])).len(), 1);
 }
 
 #[test]

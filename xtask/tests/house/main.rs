@@ -65,6 +65,8 @@ fn modules_of_the_host_import_downwards() {
     assert!(!host.is_empty());
     let complaints: Vec<_> = host.iter().flat_map(|file| floors::host_module(&file.path, &file.text)).collect();
     assert_none("modules that name a higher floor", &complaints);
+    let table = host.iter().find(|file| file.path == "host/src/lib.rs").unwrap();
+    assert_none("the table in host/src/lib.rs", &floors::host_table(&table.text));
 }
 
 #[test]
