@@ -1,0 +1,388 @@
+//! Entries: every kind survives the round trip, every limit is enforced, and no bytes panic.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use common::{bodies, entry, record, verdict};
+use picket_ledger::Entry;
+use picket_ledger::entry::{
+    Body, Config, Decision, Drop, EntryError, FailureCause, Finding, GuardResult, Header, Heartbeat, Kind, Link,
+    MAX_DOCUMENT_BYTES, MAX_ENTRY_BYTES, MAX_FINDINGS, MAX_GUARDS, MAX_LINKS, MAX_MESSAGE_BYTES, MAX_NAME_BYTES,
+    MAX_PATH_BYTES, Mode, Outcome, RecordKind, Verdict,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+#[test]
+fn every_kind_survives_the_round_trip() {
+    let mut kinds = Vec::new();
+    for body in bodies() {
+        let entry = entry(17, body);
+        let bytes = entry.encode().unwrap();
+        assert_eq!(Entry::decode(&bytes).unwrap(), entry);
+        let header = Header::read(&bytes).unwrap();
+        assert_eq!(header.kind, entry.body.kind());
+        assert_eq!((header.index, header.incarnation, header.wall_ms), (17, 1, entry.wall_ms));
+        assert_eq!((header.monotonic_ns, header.boot), (entry.monotonic_ns, entry.boot));
+        kinds.push(header.kind);
+    }
+    kinds.sort();
+    let written: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !reserved(*kind)).collect();
+    assert_eq!(kinds, written);
+}
+
+#[test]
+fn the_encoding_of_a_heartbeat_is_the_one_in_the_format_document() {
+    let entry = Entry {
+        incarnation: 0,
+        index: 5,
+        wall_ms: 1000,
+        monotonic_ns: 7,
+        boot: [0xaa; 16],
+        body: Body::Heartbeat(Heartbeat { next_invocation: 42 }),
+    };
+    let expected =
+        [&[0x88, 0x01, 0x0b, 0x00, 0x05, 0x19, 0x03, 0xe8, 0x07, 0x50][..], &[0xaa; 16], &[0x81, 0x18, 0x2a]].concat();
+    assert_eq!(entry.encode().unwrap(), expected);
+}
+
+#[test]
+fn ciborium_reads_an_entry_as_the_same_values() {
+    // An independent reader of CBOR sees the array that the format document describes.
+    let bytes = entry(17, Body::Verdict(verdict())).encode().unwrap();
+    let value: ciborium::Value = ciborium::from_reader(&bytes[..]).unwrap();
+    let fields = value.as_array().unwrap();
+    assert_eq!(fields.len(), 8);
+    assert_eq!(fields[1].as_integer(), Some(1.into()));
+    assert_eq!(fields[3].as_integer(), Some(17.into()));
+    let body = fields[7].as_array().unwrap();
+    assert_eq!(body.len(), 15);
+    assert_eq!(body[1].as_text(), Some("inf-0041"));
+    assert!(body[9].is_null());
+    let score = &body[12].as_array().unwrap()[0].as_array().unwrap()[5].as_array().unwrap()[3].as_array().unwrap()[1]
+        .as_array()
+        .unwrap()[6];
+    assert_eq!(score.as_integer(), Some((-1).into()));
+}
+
+#[test]
+fn kinds_have_names_and_reserved_ones_are_refused_by_name() {
+    for kind in Kind::ALL {
+        assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        let mut bytes = entry(0, Body::Heartbeat(Heartbeat { next_invocation: 0 })).encode().unwrap();
+        bytes.splice(2..3, if kind as u8 > 23 { vec![0x18, kind as u8] } else { vec![kind as u8] });
+        if reserved(kind) {
+            let error = Entry::decode(&bytes).unwrap_err();
+            assert_eq!(error, EntryError::ReservedKind(kind));
+            assert!(error.to_string().contains("reserved for a later version"));
+            assert!(error.to_string().contains(kind.name()));
+        }
+    }
+    assert_eq!(Kind::from_name("Verdict"), None);
+    for kind in RecordKind::ALL {
+        assert_eq!(RecordKind::from_name(kind.name()), Some(kind));
+    }
+}
+
+#[test]
+fn json_shows_digests_in_hexadecimal_and_words_for_numbers() {
+    let json = serde_json::to_value(entry(17, Body::Verdict(verdict()))).unwrap();
+    assert_eq!(json["boot"], "07".repeat(16));
+    let body = &json["body"]["verdict"];
+    assert_eq!(body["payload"], "0a".repeat(32));
+    assert_eq!(body["decision"], "redact");
+    assert_eq!(body["features"], serde_json::Value::Null);
+    assert_eq!(body["guards"][1]["outcome"]["failure"]["cause"], "deadline");
+}
+
+/// Each text field at its limit passes; one byte more is refused, and so is a control character.
+#[test]
+fn limits_of_texts_are_enforced() {
+    let name = |length| "n".repeat(length);
+    let with = |change: &dyn Fn(&mut Verdict)| {
+        let mut verdict = verdict();
+        change(&mut verdict);
+        entry(0, Body::Verdict(verdict)).encode()
+    };
+    assert!(with(&|verdict| verdict.inference_id = name(MAX_NAME_BYTES)).is_ok());
+    assert!(matches!(
+        with(&|verdict| verdict.inference_id = name(MAX_NAME_BYTES + 1)),
+        Err(EntryError::TextTooLong { field: "inference id", length: 257, limit: 256 })
+    ));
+    assert_eq!(with(&|verdict| verdict.model.clear()), Err(EntryError::Empty { field: "model" }));
+    for character in ['\0', '\n', '\u{1b}', '\u{7f}', '\u{85}', '\u{9f}'] {
+        assert_eq!(
+            with(&|verdict| verdict.trace_id = Some(format!("a{character}b"))),
+            Err(EntryError::ControlCharacter { field: "trace id", character })
+        );
+    }
+    let finding = |change: &dyn Fn(&mut Finding)| {
+        with(&|verdict| {
+            if let Outcome::Verdict { findings, .. } = &mut verdict.guards[0].outcome {
+                change(&mut findings[0]);
+            }
+        })
+    };
+    assert!(finding(&|finding| finding.message = name(MAX_MESSAGE_BYTES)).is_ok());
+    assert!(finding(&|finding| finding.message = name(MAX_MESSAGE_BYTES + 1)).is_err());
+    assert!(finding(&|finding| finding.message = "tab\tand line\n".into()).is_ok());
+    assert!(finding(&|finding| finding.message = "carriage\rreturn".into()).is_err());
+    assert!(finding(&|finding| finding.path = name(MAX_PATH_BYTES)).is_ok());
+    assert!(finding(&|finding| finding.path = name(MAX_PATH_BYTES + 1)).is_err());
+    // U+00A0 and U+00E9 share the lead bytes that control characters have, and are none.
+    assert!(finding(&|finding| finding.path = "/\u{a0}\u{e9}".into()).is_ok());
+
+    let document = |text: String| entry(0, Body::Config(Config { digest: [0; 32], document: text })).encode();
+    assert!(document(name(MAX_DOCUMENT_BYTES)).is_ok());
+    assert!(document(name(MAX_DOCUMENT_BYTES + 1)).is_err());
+    assert!(document("{\r\n}".into()).is_ok());
+    assert!(document("{\u{b}}".into()).is_err());
+}
+
+#[test]
+fn limits_of_lists_and_of_the_whole_are_enforced() {
+    let encode = |body| entry(0, body).encode();
+    let mut many = verdict();
+    many.guards = vec![many.guards[1].clone(); MAX_GUARDS];
+    assert!(encode(Body::Verdict(many.clone())).is_ok());
+    many.guards.push(many.guards[0].clone());
+    assert_eq!(
+        encode(Body::Verdict(many)),
+        Err(EntryError::TooMany { field: "guards", count: MAX_GUARDS + 1, limit: MAX_GUARDS })
+    );
+
+    let mut links = record(RecordKind::Approval);
+    links.links = vec![Link { relation: "subject".into(), digest: [0; 32] }; MAX_LINKS];
+    assert!(encode(Body::Record(links.clone())).is_ok());
+    links.links.push(links.links[0].clone());
+    assert!(matches!(encode(Body::Record(links)), Err(EntryError::TooMany { field: "links", .. })));
+
+    let mut large = verdict();
+    large.guards = vec![guard(MAX_FINDINGS, MAX_MESSAGE_BYTES, '.')];
+    assert!(
+        matches!(encode(Body::Verdict(large.clone())), Err(EntryError::TooLarge(bytes)) if bytes > MAX_ENTRY_BYTES)
+    );
+    large.guards = vec![guard(MAX_FINDINGS + 1, 0, '.')];
+    assert!(matches!(encode(Body::Verdict(large)), Err(EntryError::TooMany { field: "findings", .. })));
+    assert!(matches!(Entry::decode(&vec![0x88; MAX_ENTRY_BYTES + 1]), Err(EntryError::TooLarge(_))));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let with = |change: &dyn Fn(&mut Verdict)| {
+        let mut verdict = verdict();
+        change(&mut verdict);
+        entry(0, Body::Verdict(verdict)).encode()
+    };
+    assert!(matches!(with(&|verdict| verdict.decision = Decision::Block), Err(EntryError::Contradiction(_))));
+    let failure = |action| Outcome::Failure { cause: FailureCause::Trap, message: String::new(), action };
+    assert!(with(&|verdict| verdict.guards[0].outcome = failure(Decision::Block)).is_ok());
+    assert!(matches!(
+        with(&|verdict| verdict.guards[0].outcome = failure(Decision::Flag)),
+        Err(EntryError::Contradiction(_))
+    ));
+    let finding = |change: &dyn Fn(&mut Finding)| {
+        with(&|verdict| {
+            if let Outcome::Verdict { findings, .. } = &mut verdict.guards[0].outcome {
+                change(&mut findings[0]);
+            }
+        })
+    };
+    assert!(finding(&|finding| finding.span = Some((3, 3))).is_ok());
+    assert!(matches!(finding(&|finding| finding.span = Some((4, 3))), Err(EntryError::Contradiction(_))));
+    assert!(matches!(finding(&|finding| finding.severity = 5), Err(EntryError::Value { field: "severity", value: 5 })));
+    assert!(matches!(finding(&|finding| finding.part = Some(5)), Err(EntryError::Value { field: "part", value: 5 })));
+}
+
+#[test]
+fn clipping_makes_whatever_guards_wrote_fit_and_counts_what_it_left_out() {
+    let mut verdict = verdict();
+    verdict.inference_id = "i".repeat(MAX_NAME_BYTES);
+    verdict.model = "m".repeat(MAX_NAME_BYTES);
+    verdict.guards = vec![guard(1000, 5000, '\u{1}'); MAX_GUARDS];
+    verdict.guards[63].outcome =
+        Outcome::Failure { cause: FailureCause::Trap, message: "\u{0}".repeat(5000), action: Decision::Block };
+    verdict.clip();
+    let bytes = entry(u64::MAX, Body::Verdict(verdict.clone())).encode().unwrap();
+    assert!(bytes.len() > 40 * 1024, "{}", bytes.len());
+    for guard in &verdict.guards[..63] {
+        let Outcome::Verdict { findings, omitted, .. } = &guard.outcome else { panic!() };
+        assert_eq!(findings.len() + usize::try_from(*omitted).unwrap(), 1000);
+    }
+    let Outcome::Verdict { findings, .. } = &verdict.guards[0].outcome else { panic!() };
+    assert!(!findings.is_empty());
+    let once = verdict.clone();
+    verdict.clip();
+    assert_eq!(verdict, once, "clipping twice changes nothing more");
+}
+
+fn guard(findings: usize, message: usize, character: char) -> GuardResult {
+    let finding = Finding {
+        rule: String::from(character),
+        severity: 200,
+        message: String::from(character).repeat(message),
+        part: Some(9),
+        path: String::from(character).repeat(message),
+        span: Some((u32::MAX, 0)),
+        score: Some(i64::MIN),
+    };
+    let clean =
+        Finding { severity: 4, part: Some(4), span: Some((0, u32::MAX)), path: String::new(), ..finding.clone() };
+    GuardResult {
+        name: "g".repeat(MAX_NAME_BYTES),
+        component: [0; 32],
+        settings: [0; 32],
+        mode: Mode::Enforce,
+        warm: false,
+        outcome: Outcome::Verdict {
+            decision: Decision::Flag,
+            digest: [0; 32],
+            findings: vec![if character == '.' { clean } else { finding }; findings],
+            omitted: 0,
+        },
+    }
+}
+
+fn reserved(kind: Kind) -> bool {
+    matches!(kind, Kind::KeyRotation | Kind::Erase | Kind::TimeAnchor)
+}
+
+prop_compose! {
+    fn finding()(
+        rule in "[^\\pC]{1,20}",
+        severity in 0..=4_u8,
+        message in "[^\\pC]{0,60}",
+        part in option::of(0..=4_u8),
+        path in "(/[^\\pC]{0,10}){0,3}",
+        span in option::of((0..u32::MAX, 0..1000_u32)),
+        score in option::of(any::<i64>()),
+    ) -> Finding {
+        let span = span.map(|(start, length)| (start, start.saturating_add(length)));
+        Finding { rule, severity, message, part, path, span, score }
+    }
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    prop_oneof![Just(Decision::Allow), Just(Decision::Flag), Just(Decision::Redact)]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        (decision(), any::<[u8; 32]>(), vec(finding(), 0..4), any::<u32>())
+            .prop_map(|(decision, digest, findings, omitted)| Outcome::Verdict { decision, digest, findings, omitted }),
+        ("[^\\pC]{0,60}", any::<bool>()).prop_map(|(message, block)| Outcome::Failure {
+            cause: FailureCause::Memory,
+            message,
+            action: if block { Decision::Block } else { Decision::Allow },
+        }),
+    ]
+}
+
+prop_compose! {
+    fn guard_result()(
+        name in "[a-z]{1,30}",
+        component in any::<[u8; 32]>(),
+        settings in any::<[u8; 32]>(),
+        shadow in any::<bool>(),
+        warm in any::<bool>(),
+        outcome in outcome(),
+    ) -> GuardResult {
+        let mode = if shadow { Mode::Shadow } else { Mode::Enforce };
+        GuardResult { name, component, settings, mode, warm, outcome }
+    }
+}
+
+prop_compose! {
+    fn any_verdict()(
+        (invocation, inference_id, trace_id) in (any::<u64>(), "[^\\pC]{1,40}", option::of("[0-9a-f]{32}")),
+        (inference_time_ms, model) in (option::of(any::<u64>()), "[^\\pC]{1,40}"),
+        (model_version, prompt_version) in (option::of("[^\\pC]{1,9}"), option::of("[^\\pC]{1,9}")),
+        (weights, prompts, features) in any::<(Option<[u8; 32]>, Option<[u8; 32]>, Option<[u8; 32]>)>(),
+        policy in any::<[u8; 32]>(),
+        decision in decision(),
+        guards in vec(guard_result(), 0..5),
+        payload in any::<[u8; 32]>(),
+        released in any::<Option<[u8; 32]>>(),
+    ) -> Verdict {
+        Verdict {
+            invocation, inference_id, trace_id, inference_time_ms, model, model_version, prompt_version, weights,
+            prompts, features, policy, decision, guards, payload, released,
+        }
+    }
+}
+
+fn any_entry() -> impl Strategy<Value = Entry> {
+    let body = prop_oneof![
+        8 => any_verdict().prop_map(Body::Verdict),
+        1 => any::<u64>().prop_map(|next_invocation| Body::Heartbeat(Heartbeat { next_invocation })),
+        1 => (any::<u64>(), "[^\\pC]{0,40}").prop_map(|(count, reason)| Body::Drop(Drop { count, reason })),
+        2 => proptest::sample::select(bodies()),
+    ];
+    (any::<(u32, u64, u64, u64, [u8; 16])>(), body).prop_map(
+        |((incarnation, index, wall_ms, monotonic_ns, boot), body)| Entry {
+            incarnation,
+            index,
+            wall_ms,
+            monotonic_ns,
+            boot,
+            body,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn encode_then_decode_gives_the_same_entry(entry in any_entry()) {
+        let bytes = entry.encode().unwrap();
+        prop_assert_eq!(Entry::decode(&bytes).unwrap(), entry);
+    }
+
+    #[test]
+    fn random_bytes_neither_panic_nor_pass(bytes in vec(any::<u8>(), 0..300)) {
+        // A random string has the right array of 8, version, types and lengths with no chance worth naming.
+        prop_assert!(Entry::decode(&bytes).is_err());
+    }
+
+    /// Whatever passes after a few bytes of a good entry are bent is canonical: it encodes to itself.
+    #[test]
+    fn bent_entries_are_refused_or_canonical(
+        entry in any_entry(),
+        bends in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = entry.encode().unwrap();
+        for (place, byte) in bends {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(decoded) = Entry::decode(&bytes) {
+            prop_assert_eq!(decoded.encode().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn clipped_verdicts_encode(mut verdict in any_verdict(), texts in vec(any::<String>(), 3), spans in any::<(u32, u32)>()) {
+        for guard in &mut verdict.guards {
+            match &mut guard.outcome {
+                Outcome::Failure { message, .. } => message.clone_from(&texts[0]),
+                Outcome::Verdict { findings, omitted, .. } => {
+                    *omitted = 0;
+                    for finding in findings {
+                        finding.rule.clone_from(&texts[0]);
+                        finding.message.clone_from(&texts[1]);
+                        finding.path.clone_from(&texts[2]);
+                        finding.span = Some(spans);
+                    }
+                }
+            }
+        }
+        verdict.clip();
+        prop_assert!(entry(0, Body::Verdict(verdict)).encode().is_ok());
+    }
+}
