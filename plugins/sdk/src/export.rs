@@ -194,9 +194,7 @@ macro_rules! export_detector {
                 ) -> ::core::result::Result<(), ::std::vec::Vec<$crate::Problem>> {
                     DETECTOR.configure(&settings, &reference)
                 }
-                fn fit(
-                    sample: $crate::Batch,
-                ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
+                fn fit(sample: $crate::Batch) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
                     DETECTOR.fit(&sample)
                 }
                 fn observe(

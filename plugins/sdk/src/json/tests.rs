@@ -16,14 +16,8 @@ fn values(text: &str) -> Vec<(String, String)> {
 #[test]
 fn pointers_and_spans_name_each_value() {
     let text = r#" {"a": [1, "zwei", [null]], "b/c": {"~": true}, "": 4, "ü": -2e5 } "#;
-    let expected = [
-        ("/a/0", "1"),
-        ("/a/1", "\"zwei\""),
-        ("/a/2/0", "null"),
-        ("/b~1c/~0", "true"),
-        ("/", "4"),
-        ("/ü", "-2e5"),
-    ];
+    let expected =
+        [("/a/0", "1"), ("/a/1", "\"zwei\""), ("/a/2/0", "null"), ("/b~1c/~0", "true"), ("/", "4"), ("/ü", "-2e5")];
     let expected: Vec<(String, String)> = expected.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect();
     assert_eq!(values(text), expected);
 }
