@@ -17,7 +17,7 @@ mod verdict;
 pub use acts::{Config, Drop, Enrolment, GuardLoad, Heartbeat, Incident, IncidentKind, Recovery, Start};
 pub use drift::{Drift, MAX_BARS};
 pub use record::{Link, MAX_LINKS, Record, RecordKind, Source};
-pub use text::{MAX_DOCUMENT_BYTES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, clip};
+pub use text::{MAX_DOCUMENT_BYTES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, clip, clip_message};
 pub use verdict::{Decision, FailureCause, Finding, GuardResult, MAX_FINDINGS, MAX_GUARDS, Mode, Outcome, Verdict};
 
 use serde::Serialize;

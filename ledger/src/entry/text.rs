@@ -18,24 +18,38 @@ pub const MAX_PATH_BYTES: usize = 1024;
 /// The longest document, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
-/// Makes a text from elsewhere fit a field: control characters become U+FFFD, and what is longer than
-/// `limit` bytes is cut at a character and ends in `…`. For texts that a guard or an operating system wrote;
-/// an id that had to be clipped should be refused instead.
+/// Makes a text from elsewhere fit a name or a path: control characters become U+FFFD, and what is longer than
+/// `limit` bytes is cut at a character and ends in `…`. For texts that a guard or an operating system wrote; an
+/// id that had to be clipped should be refused instead.
 #[must_use]
 pub fn clip(text: &str, limit: usize) -> String {
-    let clean: String = text
-        .chars()
-        .map(|character| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character })
-        .collect();
+    clip_but(text, limit, |_| false)
+}
+
+/// The same for a message, of which line feeds and tabs stay: at most [`MAX_MESSAGE_BYTES`].
+#[must_use]
+pub fn clip_message(text: &str) -> String {
+    clip_but(text, MAX_MESSAGE_BYTES, is_message_space)
+}
+
+fn clip_but(text: &str, limit: usize, stays: fn(char) -> bool) -> String {
+    const ELLIPSIS: &str = "…";
+    let clean = |character: char| match character {
+        control if control.is_control() && !stays(control) => char::REPLACEMENT_CHARACTER,
+        other => other,
+    };
+    let clean: String = text.chars().map(clean).collect();
     if clean.len() <= limit {
         return clean;
     }
-    const ELLIPSIS: &str = "…";
-    let Some(room) = limit.checked_sub(ELLIPSIS.len()) else {
-        return String::new();
-    };
-    let end = clean.floor_char_boundary(room);
-    format!("{}{ELLIPSIS}", &clean[..end])
+    match limit.checked_sub(ELLIPSIS.len()) {
+        Some(room) => format!("{}{ELLIPSIS}", &clean[..clean.floor_char_boundary(room)]),
+        None => String::new(),
+    }
+}
+
+fn is_message_space(character: char) -> bool {
+    matches!(character, '\n' | '\t')
 }
 
 impl Writer {
@@ -59,7 +73,7 @@ impl Writer {
 
     /// Up to [`MAX_MESSAGE_BYTES`] bytes, no control characters but line feeds and tabs.
     pub(super) fn message(&mut self, field: &'static str, value: &str) -> Result<(), EntryError> {
-        self.checked(field, value, MAX_MESSAGE_BYTES, |character| matches!(character, '\n' | '\t'))
+        self.checked(field, value, MAX_MESSAGE_BYTES, is_message_space)
     }
 
     /// Up to [`MAX_PATH_BYTES`] bytes, no control characters.
@@ -109,10 +123,12 @@ mod tests {
     #[test]
     fn clip_cuts_at_characters_and_replaces_control_characters() {
         assert_eq!(clip("short", 10), "short");
-        assert_eq!(clip("a\nb\u{9f}", 10), "a\u{fffd}b\u{fffd}"[..].to_owned());
+        assert_eq!(clip("a\nb\u{9f}", 10), "a\u{fffd}b\u{fffd}");
         assert_eq!(clip("abcdefgh", 6), "abc…");
         assert_eq!(clip("äöü", 5), "ä…");
         assert_eq!(clip("äöü", 2), "");
+        assert_eq!(clip_message("a\n\tb\r"), "a\n\tb\u{fffd}");
+        assert_eq!(clip_message(&"x".repeat(2000)).len(), MAX_MESSAGE_BYTES);
         for limit in 0..20 {
             assert!(clip("ää\u{1}ööüü…ßß", limit).len() <= limit);
         }

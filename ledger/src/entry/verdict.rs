@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-use super::{
-    EntryError, MAX_ENTRY_BYTES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, check_count, clip, read_list,
-};
+use super::{EntryError, MAX_ENTRY_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, check_count, clip, clip_message, read_list};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::hash::{Hash, as_hex};
 
@@ -178,7 +176,7 @@ impl Verdict {
         let mut room = MAX_ENTRY_BYTES - OWN - MAX_GUARDS * GUARD;
         for guard in &mut self.guards {
             match &mut guard.outcome {
-                Outcome::Failure { message, .. } => *message = clip(message, MAX_MESSAGE_BYTES),
+                Outcome::Failure { message, .. } => *message = clip_message(message),
                 Outcome::Verdict { findings, omitted, .. } => {
                     let mut kept = 0;
                     for finding in findings.iter_mut().take(MAX_FINDINGS) {
@@ -419,7 +417,7 @@ impl Finding {
             "?".clone_into(&mut self.rule);
         }
         self.rule = clip(&self.rule, MAX_NAME_BYTES);
-        self.message = clip(&self.message, MAX_MESSAGE_BYTES);
+        self.message = clip_message(&self.message);
         self.path = clip(&self.path, MAX_PATH_BYTES);
         self.severity = self.severity.min(MAX_SEVERITY);
         self.part = self.part.filter(|part| *part <= MAX_PART);
