@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `picket-auditor`: see [`picket_auditor::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    picket_auditor::cli::main()
+}
