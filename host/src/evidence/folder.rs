@@ -1,0 +1,79 @@
+//! The ledger of a data folder that no other process holds.
+
+use std::ops::Range;
+use std::path::Path;
+
+use picket_ledger::Hash;
+use picket_store::{Log, Options, Reader, StoreError};
+
+use super::{EvidenceError, Head, LEDGER_FOLDER, Ledger, origin_of};
+
+/// Entries are read to the end of a tile of the store at most: with usual entries 100 KiB, with the largest 64 MiB.
+const PIECE_ENTRIES: u64 = 256;
+
+/// Page cache while only reading, in bytes.
+const CACHE_BYTES: u64 = 16 << 20;
+
+pub(super) struct FolderLedger {
+    reader: Reader,
+    /// Keeps the folder locked while its reader is used; `None` if somebody else in this process has it open.
+    _log: Option<Log>,
+}
+
+impl FolderLedger {
+    pub(super) fn open(data: &Path) -> Result<Self, EvidenceError> {
+        let mut options = Options::default();
+        options.cache_bytes = CACHE_BYTES;
+        match Log::open(&data.join(LEDGER_FOLDER), &options) {
+            Ok((log, opened)) => {
+                for repair in &opened.repaired {
+                    tracing::warn!("the ledger was mended on opening: {repair}");
+                }
+                Ok(Self { reader: log.reader(), _log: Some(log) })
+            }
+            Err(StoreError::Locked { pid, .. }) => Err(EvidenceError::Held { path: data.to_owned(), pid }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn of(reader: Reader) -> Self {
+        Self { reader, _log: None }
+    }
+}
+
+impl Ledger for FolderLedger {
+    fn head(&self) -> Result<Head, EvidenceError> {
+        let checkpoint = self.reader.latest_checkpoint()?.map(|checkpoint| checkpoint.text);
+        let origin = checkpoint.as_deref().map(origin_of).unwrap_or_default();
+        Ok(Head { origin, size: self.reader.size(), root: self.reader.root(), checkpoint })
+    }
+
+    fn entries(&self, range: Range<u64>) -> Result<Vec<Vec<u8>>, EvidenceError> {
+        let tile_end = (range.start / PIECE_ENTRIES + 1).saturating_mul(PIECE_ENTRIES);
+        let end = range.end.min(self.reader.size()).min(tile_end);
+        if range.start >= end {
+            return Ok(Vec::new());
+        }
+        Ok(self.reader.read(range.start..end)?)
+    }
+
+    fn checkpoint_at_or_after(&self, size: u64) -> Result<Option<String>, EvidenceError> {
+        Ok(self.reader.checkpoint_at_or_after(size)?.map(|checkpoint| checkpoint.text))
+    }
+
+    fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, EvidenceError> {
+        Ok(self.reader.inclusion_proof(index, size)?)
+    }
+
+    fn frontier(&self, size: u64) -> Result<Vec<Hash>, EvidenceError> {
+        Ok(self.reader.tree_at(size)?.peaks().to_vec())
+    }
+
+    fn payload(&self, invocation: u64) -> Result<Option<Vec<u8>>, EvidenceError> {
+        Ok(self.reader.payload(invocation)?)
+    }
+
+    fn named(&self, name: &str) -> Result<Option<Vec<u8>>, EvidenceError> {
+        Ok(self.reader.named(name)?)
+    }
+}
