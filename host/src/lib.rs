@@ -1,1 +1,37 @@
-//! Placeholder.
+//! Picket's edge host: guards judge inferences, every judgement goes into the ledger, segments go to the auditor.
+//!
+//! The modules, lowest first; each may use those above it and none below (a test holds that):
+//!
+//! | module | does |
+//! |---|---|
+//! | [`config`] | the configuration file, checked |
+//! | [`keys`] | the box's keys on disk |
+//! | [`inference`] | JSON in, JSON out |
+//! | [`measure`] | measurements that the host takes itself |
+//! | [`payload`] | salted commitments and stored payloads |
+//! | [`provenance`] | digests of weights, prompts and features; record documents |
+//! | [`sequencer`] | the single writer of the ledger |
+//! | [`pipeline`] | guards in order, decision, redaction |
+//! | [`detectors`] | measurements over time, alarms |
+//! | [`evidence`] | reading the ledger, here or through a running service |
+//! | [`sync`] | outbox and auditor |
+//! | [`service`] | the box, put together |
+//! | [`gateway`] | HTTP and the control socket |
+//! | [`cli`] | the command line |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+pub mod cli;
+pub mod config;
+pub mod detectors;
+pub mod evidence;
+pub mod gateway;
+pub mod inference;
+pub mod keys;
+pub mod measure;
+pub mod payload;
+pub mod pipeline;
+pub mod provenance;
+pub mod sequencer;
+pub mod service;
+pub mod sync;

@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The edge binary.
+
+fn main() -> std::process::ExitCode {
+    picket::cli::main()
+}

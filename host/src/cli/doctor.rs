@@ -1,0 +1,111 @@
+//! `picket doctor`: looks for whatever may be wrong with a box, and says what to do about it.
+
+use super::{Answer, ConfigArgs, Exit, Output, print};
+use crate::config::Config;
+use crate::evidence::Evidence;
+use crate::{keys, sync};
+use serde_json::json;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// One look.
+struct Look {
+    what: &'static str,
+    /// What was seen, or what is wrong and what to do.
+    result: Result<String, String>,
+}
+
+pub(super) fn run(args: &Args, output: Output) -> Answer {
+    let config = args.config.load()?;
+    let looks = [
+        Look { what: "configuration", result: Ok(format!("{} is valid", config.file.display())) },
+        Look { what: "guards", result: guards(&config) },
+        Look { what: "keys", result: key(&config) },
+        Look { what: "ledger", result: ledger(&config) },
+        Look { what: "sync", result: alarm(&config) },
+        Look { what: "clock", result: clock() },
+    ];
+    let wrong = looks.iter().filter(|look| look.result.is_err()).count();
+    if output.json {
+        let looks: Vec<_> = looks
+            .iter()
+            .map(|look| match &look.result {
+                Ok(seen) => json!({ "look": look.what, "ok": true, "message": seen }),
+                Err(problem) => json!({ "look": look.what, "ok": false, "message": problem }),
+            })
+            .collect();
+        print(json!({ "wrong": wrong, "looks": looks }))?;
+    } else {
+        for look in &looks {
+            match &look.result {
+                Ok(seen) => print(format_args!("ok     {:14} {seen}", look.what))?,
+                Err(problem) => print(format_args!("WRONG  {:14} {problem}", look.what))?,
+            }
+        }
+    }
+    Ok(if wrong == 0 { Exit::Done } else { Exit::Found })
+}
+
+/// Every component is read and loaded, with its settings, as the service would.
+fn guards(config: &Config) -> Result<String, String> {
+    use picket_engine::{Engine, EngineOptions};
+    let limits = config.guards.iter().map(|guard| guard.limits.memory);
+    let max_memory = limits.chain(config.detectors.iter().map(|d| d.limits.memory)).max().unwrap_or(32 << 20);
+    let engine = Engine::new(EngineOptions { instances: 4, max_memory, ..EngineOptions::default() })
+        .map_err(|error| error.to_string())?;
+    crate::pipeline::load(config, &engine, std::sync::Arc::default()).map_err(|error| error.to_string())?;
+    if config.guards.is_empty() {
+        return Err("there is no [[guard]] that is on: nothing is judged".into());
+    }
+    Ok(format!("{} guards and {} detectors load", config.guards.len(), config.detectors.len()))
+}
+
+fn key(config: &Config) -> Result<String, String> {
+    if !config.edge.data.join("keys").exists() {
+        return Err(format!("there are none in {}; run `picket keygen`", config.edge.data.display()));
+    }
+    keys::load_or_create(&config.edge.data, &config.edge.id)
+        .map(|keys| keys.verifying.to_string())
+        .map_err(|error| error.to_string())
+}
+
+fn ledger(config: &Config) -> Result<String, String> {
+    if !config.edge.data.join("ledger").exists() {
+        return Ok("not there yet; the first start makes it".into());
+    }
+    let evidence = Evidence::open(&config.edge.data).map_err(|error| error.to_string())?;
+    let head = evidence.head().map_err(|error| error.to_string())?;
+    Ok(format!("{} entries", head.size))
+}
+
+fn alarm(config: &Config) -> Result<String, String> {
+    let Some(auditor) = &config.auditor else {
+        return Ok("there is no [auditor]: the evidence stays on this box alone".into());
+    };
+    if !config.edge.data.join("ledger").exists() {
+        return Ok(format!("{} has nothing of this box yet", auditor.url));
+    }
+    let evidence = Evidence::open(&config.edge.data).map_err(|error| error.to_string())?;
+    let named = |name: &str| evidence.named(name).map_err(|error| error.to_string());
+    if let Some(alarm) = named(sync::ALARM_NAME)? {
+        let alarm = serde_json::from_slice::<sync::Alarm>(&alarm);
+        let words = alarm.map_or_else(|_| "it cannot be read".to_owned(), |alarm| alarm.message);
+        return Err(format!("the auditor at {} has an alarm against this box: {words}", auditor.url));
+    }
+    let acknowledged = named(sync::ACKNOWLEDGED_NAME)?.and_then(|bytes| bytes.try_into().ok());
+    let acknowledged = acknowledged.map_or(0, u64::from_be_bytes);
+    Ok(format!("{} has acknowledged {acknowledged} entries", auditor.url))
+}
+
+/// Entries carry the wall clock; a box that believes in 1970 makes evidence that nobody can place.
+fn clock() -> Result<String, String> {
+    let now = jiff::Timestamp::now();
+    if now.as_second() < 1_750_000_000 {
+        return Err(format!("says {now}, which is in the past; set it, or entries carry wrong times"));
+    }
+    Ok(now.to_string())
+}

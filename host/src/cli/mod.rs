@@ -1,0 +1,160 @@
+//! The command line.
+//!
+//! Exit codes: 0 done; 1 the check found something (blocked, unverifiable, drifted); 2 bad input or configuration;
+//! 3 fault. Results go to standard output, everything else to standard error.
+
+mod check;
+mod doctor;
+mod guard;
+mod keygen;
+mod reference;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Judges model outputs with sandboxed guards, and keeps a ledger that cannot be altered unnoticed.
+#[derive(Parser)]
+#[command(name = "picket", version, about, max_term_width = 100)]
+struct Arguments {
+    /// Print JSON instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service.
+    Run(run::Args),
+    /// Judge JSONL inferences from a file or standard input.
+    Check(check::Args),
+    /// Make the box's keys and print its public key.
+    Keygen(keygen::Args),
+    /// Look for whatever may be wrong with a box.
+    Doctor(doctor::Args),
+    /// Work on guards.
+    #[command(subcommand)]
+    Guard(guard::Command),
+    /// Work on references of detectors.
+    #[command(subcommand)]
+    Reference(reference::Command),
+}
+
+/// How a command ended when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Code 0.
+    Done,
+    /// Code 1: the check found something.
+    Found,
+    /// Code 2, already explained: some of the input was bad, the rest has been worked on.
+    BadInput,
+}
+
+/// What a command returns.
+pub(crate) type Answer = anyhow::Result<Exit>;
+
+/// How to print results.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    /// JSON instead of text.
+    pub(crate) json: bool,
+}
+
+/// An error that is the caller's to mend: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadInput(pub(crate) String);
+
+/// The configuration file that most commands take.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file.
+    #[arg(long, default_value = "picket.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+impl ConfigArgs {
+    pub(crate) fn load(&self) -> anyhow::Result<crate::config::Config> {
+        Ok(crate::config::load(Path::new(&self.config))?)
+    }
+}
+
+/// Reads the arguments, runs the command and says how it went.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; for the rest clap's own code is 2 as well.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    let output = Output { json: arguments.json };
+    log_to_stderr();
+    let answer = match &arguments.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args, output),
+        Command::Keygen(args) => keygen::run(args, output),
+        Command::Doctor(args) => doctor::run(args, output),
+        Command::Guard(command) => guard::run(command, output),
+        Command::Reference(command) => reference::run(command, output),
+    };
+    match answer {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Found) => ExitCode::from(1),
+        Ok(Exit::BadInput) => ExitCode::from(2),
+        Err(error) => {
+            let code = if is_bad_input(&error) { 2 } else { 3 };
+            if broken_pipe(&error) {
+                // Whoever read our output has had enough of it.
+                return ExitCode::SUCCESS;
+            }
+            report(&error, output);
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// One line to standard output. A pipe that has been closed is an error like any other, not a panic.
+pub(crate) fn print(line: impl std::fmt::Display) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+fn report(error: &anyhow::Error, output: Output) {
+    if output.json {
+        eprintln!("{}", serde_json::json!({ "error": format!("{error:#}") }));
+    } else {
+        eprintln!("error: {error:#}");
+    }
+}
+
+fn is_bad_input(error: &anyhow::Error) -> bool {
+    use crate::pipeline::PipelineError;
+    use crate::service::ServiceError;
+    error.chain().any(|cause| {
+        cause.is::<BadInput>()
+            || cause.is::<crate::config::ConfigError>()
+            || cause.is::<PipelineError>()
+            || cause.is::<crate::keys::KeyError>()
+            || matches!(cause.downcast_ref(), Some(ServiceError::Pipeline(_) | ServiceError::Keys(_)))
+    })
+}
+
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn log_to_stderr() {
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(ansi).with_target(false).init();
+}

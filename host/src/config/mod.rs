@@ -1,0 +1,238 @@
+//! Checked configuration.
+//!
+//! [`load`] turns a TOML file into a [`Config`] in which every value is in range and every name resolves, or into an
+//! error that names the file, the line and the key. Nothing after this module checks configuration again.
+
+mod check;
+mod raw;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything an operator has decided, checked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The file it came from, for messages.
+    pub file: PathBuf,
+    /// This box.
+    pub edge: Edge,
+    /// Where segments go; `None`: nowhere, they stay here.
+    pub auditor: Option<Auditor>,
+    /// When checkpoints are signed.
+    pub ledger: Ledger,
+    /// The models that are known; empty: any.
+    pub models: Vec<Model>,
+    /// Guards in the order in which they run. Those that are off are not here.
+    pub guards: Vec<Guard>,
+    /// Detectors.
+    pub detectors: Vec<Detector>,
+}
+
+/// This box.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// Name of the box and origin of its checkpoints.
+    pub id: String,
+    /// Data folder, absolute or relative to the working folder.
+    pub data: PathBuf,
+    /// Address of the HTTP service.
+    pub listen: SocketAddr,
+    /// Which payloads are kept.
+    pub retention: Retention,
+    /// Guard threads; at least 1.
+    pub workers: usize,
+    /// Inferences that may wait; at least 1.
+    pub queue: usize,
+    /// Largest inference in bytes of JSON.
+    pub max_inference: usize,
+    /// Most bytes of linear memory for all instances together.
+    pub guard_memory: u64,
+    /// Pause between two looks at weights, prompts and features.
+    pub watch_every: Duration,
+}
+
+/// Which payloads stay on the box. Every payload is committed to in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// None.
+    None,
+    /// Those of blocked and redacted inferences.
+    Blocked,
+    /// All.
+    All,
+}
+
+/// The upstream.
+#[derive(Debug, Clone)]
+pub struct Auditor {
+    /// `http://host:port`, without a slash at the end.
+    pub url: String,
+    /// Public key of the auditor, as text.
+    pub key: String,
+    /// Pause between two syncs.
+    pub every: Duration,
+    /// Time for one request.
+    pub timeout: Duration,
+}
+
+/// When checkpoints are signed.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    /// After this many entries.
+    pub checkpoint_entries: u64,
+    /// After this time with unsigned entries.
+    pub checkpoint_every: Duration,
+    /// After this time without entries a heartbeat is appended.
+    pub heartbeat_every: Duration,
+    /// Page cache of the store in bytes.
+    pub cache: u64,
+}
+
+/// A model and the files that stand behind it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// Its name in inferences.
+    pub name: String,
+    /// Version for inferences that name none.
+    pub version: Option<String>,
+    /// Weights file.
+    pub weights: Option<PathBuf>,
+    /// Prompt folder.
+    pub prompts: Option<PathBuf>,
+    /// Feature definition file.
+    pub features: Option<PathBuf>,
+}
+
+/// Whether a guard's verdict has an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It has.
+    Enforce,
+    /// It is recorded, marked, and has none.
+    Shadow,
+}
+
+/// What a failure of a guard means for the inference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Fail closed.
+    Block,
+    /// Fail open.
+    Allow,
+}
+
+/// A guard.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// Its name in findings.
+    pub name: String,
+    /// Component file.
+    pub component: PathBuf,
+    /// Line of the table in the file, for messages at load time.
+    pub line: usize,
+    /// Models it judges; `None`: all.
+    pub models: Option<Vec<String>>,
+    /// Enforce or shadow.
+    pub mode: Mode,
+    /// Block or allow.
+    pub on_failure: OnFailure,
+    /// Limits for each call.
+    pub limits: Limits,
+    /// Settings as JSON text.
+    pub settings: String,
+}
+
+/// A detector.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    /// Its name in alarms.
+    pub name: String,
+    /// Component file.
+    pub component: PathBuf,
+    /// Line of the table in the file.
+    pub line: usize,
+    /// Models it watches; `None`: all.
+    pub models: Option<Vec<String>>,
+    /// Reference profile file.
+    pub reference: Option<PathBuf>,
+    /// Rows in a batch.
+    pub batch: usize,
+    /// Longest wait for a batch.
+    pub every: Duration,
+    /// Limits for each call.
+    pub limits: Limits,
+    /// Settings as JSON text.
+    pub settings: String,
+}
+
+/// Limits of one guard or detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest time for one call.
+    pub deadline: Duration,
+    /// Most bytes of linear memory.
+    pub memory: u64,
+    /// Most bytes in one answer.
+    pub answer: usize,
+    /// Most findings in one answer.
+    pub findings: usize,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("{}: cannot be read: {source}", file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{}:{line}: {message}", file.display())]
+    Syntax {
+        /// Which file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// A value that is out of range or names something that is not there.
+    #[error("{}:{line}: {key}: {message}", file.display())]
+    Value {
+        /// Which file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The key, such as `guard.pii.deadline`.
+        key: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// Reads and checks `file`.
+///
+/// # Errors
+/// [`ConfigError`] names the first thing that is wrong.
+pub fn load(file: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|source| ConfigError::Unreadable { file: file.to_path_buf(), source })?;
+    check::check(file, &text)
+}
+
+impl Config {
+    /// The model called `name`, if it is configured.
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.models.iter().find(|model| model.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

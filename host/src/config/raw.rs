@@ -1,0 +1,145 @@
+//! The configuration file as it is written: every key, before it is checked.
+//!
+//! Values that can be wrong carry their place in the file, so that a message can name the line. Unknown keys are refused
+//! by serde. What each key means, its unit, default and consequence stands here, and `docs/configuration.md` repeats it.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub edge: RawEdge,
+    pub auditor: Option<RawAuditor>,
+    #[serde(default)]
+    pub ledger: RawLedger,
+    #[serde(default, rename = "model")]
+    pub models: Vec<RawModel>,
+    #[serde(default, rename = "guard")]
+    pub guards: Vec<RawGuard>,
+    #[serde(default, rename = "detector")]
+    pub detectors: Vec<RawDetector>,
+}
+
+/// `[edge]`: this box.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEdge {
+    /// Name of this box; the origin of its checkpoints. ASCII letters, digits, `.`, `_`, `-`; 1 to 64 bytes. Changing it
+    /// starts another ledger in the eyes of the auditor.
+    pub id: Spanned<String>,
+    /// Folder of ledger, keys and caches, relative to the configuration file. Default `data`.
+    pub data: Option<String>,
+    /// `commit`: an answer leaves only after its entry is durable. The only value today.
+    pub durability: Option<Spanned<String>>,
+    /// Address of the HTTP service. Default `127.0.0.1:7300`. Port 0 takes a free one.
+    pub listen: Option<Spanned<String>>,
+    /// Which payloads are kept beside the ledger: `none`, `blocked` (redacted ones too) or `all`. Default `none`.
+    pub retention: Option<Spanned<String>>,
+    /// Threads that run guards. Default: one for each processor.
+    pub workers: Option<Spanned<i64>>,
+    /// Inferences that may wait for a worker; more are answered with 503. Default 256.
+    pub queue: Option<Spanned<i64>>,
+    /// Largest inference, as JSON. Default `16MiB`.
+    pub max_inference: Option<Spanned<String>>,
+    /// Most memory that all guard instances together may map at a time. Default `512MiB`.
+    pub guard_memory: Option<Spanned<String>>,
+    /// How often weights, prompts and features are looked at for changes. Default `30s`.
+    pub watch_every: Option<Spanned<String>>,
+}
+
+/// `[auditor]`: where segments go.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAuditor {
+    /// Base address, `http://host:port`.
+    pub url: Spanned<String>,
+    /// The auditor's public key, `name+hash+base64`, which its `keygen` prints. A receipt counts only if it verifies.
+    pub key: Spanned<String>,
+    /// Pause between two syncs while there is a link. Default `5s`.
+    pub every: Option<Spanned<String>>,
+    /// Time that one request may take. Default `10s`.
+    pub timeout: Option<Spanned<String>>,
+}
+
+/// `[ledger]`: when checkpoints are signed.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLedger {
+    /// Entries after which a checkpoint is signed. Default 256.
+    pub checkpoint_entries: Option<Spanned<i64>>,
+    /// Time after which unsigned entries get a checkpoint. Default `5s`.
+    pub checkpoint_every: Option<Spanned<String>>,
+    /// Time without any entry after which a heartbeat entry is appended and signed. Default `60s`.
+    pub heartbeat_every: Option<Spanned<String>>,
+    /// Memory for the store's page cache. Default `16MiB`.
+    pub cache: Option<Spanned<String>>,
+}
+
+/// `[[model]]`: a model whose outputs come here. With none at all, any name is let in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawModel {
+    pub name: Spanned<String>,
+    /// Version that verdicts bind when an inference names none.
+    pub version: Option<String>,
+    /// Weights file, hashed at start and on change.
+    pub weights: Option<Spanned<String>>,
+    /// Folder of prompts, hashed at start and on change.
+    pub prompts: Option<Spanned<String>>,
+    /// Feature definition file, hashed at start and on change.
+    pub features: Option<Spanned<String>>,
+}
+
+/// `[[guard]]`: a guard, in the order in which they run.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGuard {
+    pub name: Spanned<String>,
+    /// Component file, relative to the configuration file.
+    pub component: Spanned<String>,
+    /// Models it judges. Default: all.
+    pub models: Option<Vec<Spanned<String>>>,
+    /// `enforce` (default), `shadow` (recorded and marked, without effect) or `off`.
+    pub mode: Option<Spanned<String>>,
+    /// What a failure means: `block` (default) or `allow`.
+    pub on_failure: Option<Spanned<String>>,
+    /// Longest time for one call. Default `20ms`.
+    pub deadline: Option<Spanned<String>>,
+    /// Most linear memory of one instance. Default `32MiB`.
+    pub memory: Option<Spanned<String>>,
+    /// Most bytes in all strings and lists of one answer. Default `1MiB`.
+    pub answer: Option<Spanned<String>>,
+    /// Most findings or alarms in one answer. Default 256.
+    pub findings: Option<Spanned<i64>>,
+    /// Handed to `configure` as JSON. Default: empty.
+    pub settings: Option<Spanned<toml::Table>>,
+}
+
+/// `[[detector]]`: a detector, one instance for each model.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDetector {
+    pub name: Spanned<String>,
+    /// Component file, relative to the configuration file.
+    pub component: Spanned<String>,
+    /// Models it watches. Default: all.
+    pub models: Option<Vec<Spanned<String>>>,
+    /// Reference profile that `picket reference fit` wrote. Default: learn from the first rows.
+    pub reference: Option<Spanned<String>>,
+    /// Rows that are handed over at a time. Default 256.
+    pub batch: Option<Spanned<i64>>,
+    /// Longest time that rows wait for a batch to fill. Default `2s`.
+    pub every: Option<Spanned<String>>,
+    /// Longest time for one call. Default `1s`.
+    pub deadline: Option<Spanned<String>>,
+    /// Most linear memory of one instance. Default `32MiB`.
+    pub memory: Option<Spanned<String>>,
+    /// Most bytes in all strings and lists of one answer. Default `1MiB`.
+    pub answer: Option<Spanned<String>>,
+    /// Most findings or alarms in one answer. Default 256.
+    pub findings: Option<Spanned<i64>>,
+    /// Handed to `configure` as JSON. Default: empty.
+    pub settings: Option<Spanned<toml::Table>>,
+}

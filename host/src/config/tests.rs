@@ -1,0 +1,114 @@
+//! Configuration as an operator writes it, right and wrong.
+
+use super::*;
+
+const GOOD: &str = r#"
+[edge]
+id = "box-17"
+data = "data"
+durability = "commit"
+
+[auditor]
+url = "http://127.0.0.1:7400/"
+key = "KEY"
+
+[[model]]
+name = "credit-7b"
+version = "3"
+weights = "credit.bin"
+prompts = "prompts"
+
+[[guard]]
+name = "pii"
+component = "pii.wasm"
+models = ["credit-7b"]
+mode = "shadow"
+on_failure = "allow"
+deadline = "50ms"
+memory = "8MiB"
+settings = { entities = ["email"], action = "redact" }
+
+[[guard]]
+name = "off"
+component = "pii.wasm"
+mode = "off"
+
+[[detector]]
+name = "drift"
+component = "drift.wasm"
+batch = 64
+"#;
+
+fn auditor_key() -> String {
+    let key = picket_ledger::SigningKey::from_seed("auditor", &[3; 32]).unwrap();
+    picket_ledger::receipt::CosignerKey::of(&key).to_string()
+}
+
+/// Loads `text` from a folder that holds the files it names.
+fn loaded(text: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["credit.bin", "pii.wasm", "drift.wasm"] {
+        std::fs::write(folder.path().join(name), name).unwrap();
+    }
+    std::fs::create_dir(folder.path().join("prompts")).unwrap();
+    let file = folder.path().join("picket.toml");
+    std::fs::write(&file, text.replace("KEY", &auditor_key())).unwrap();
+    load(&file)
+}
+
+/// The error of a file that differs from the good one in one place, without the folder's name.
+fn refused(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "the good file holds {from}");
+    let error = loaded(&GOOD.replace(from, to)).unwrap_err().to_string();
+    let start = error.find("picket.toml").unwrap();
+    error[start..].to_owned()
+}
+
+#[test]
+fn a_good_file_is_read_with_its_defaults() {
+    let config = loaded(GOOD).unwrap();
+    assert_eq!(config.edge.id, "box-17");
+    assert_eq!(config.edge.retention, Retention::None);
+    assert_eq!(config.auditor.unwrap().url, "http://127.0.0.1:7400");
+    let [guard] = config.guards.as_slice() else { panic!("the guard that is off is not there") };
+    assert_eq!((guard.mode, guard.on_failure), (Mode::Shadow, OnFailure::Allow));
+    assert_eq!(guard.settings, r#"{"entities":["email"],"action":"redact"}"#);
+    let limits = Limits { deadline: Duration::from_millis(50), memory: 8 << 20, answer: 1 << 20, findings: 256 };
+    assert_eq!(guard.limits, limits);
+    assert_eq!((config.detectors[0].batch, config.detectors[0].limits.deadline), (64, Duration::from_secs(1)));
+    assert_eq!(config.ledger.checkpoint_entries, 256);
+}
+
+#[test]
+fn every_mistake_is_named_with_line_and_key() {
+    let cases = [
+        ("id = \"box-17\"", "id = \"box 17\"", "picket.toml:3: edge.id: `box 17` is not a name"),
+        ("durability = \"commit\"", "durability = \"later\"", "picket.toml:5: edge.durability: `later` is not one of `commit`"),
+        ("http://127.0.0.1:7400/", "ftp://auditor", "picket.toml:8: auditor.url: `ftp://auditor` is not an address"),
+        ("\"KEY\"", "\"auditor+00000000+AAAA\"", "picket.toml:9: auditor.key: is not a public key"),
+        ("credit.bin", "missing.bin", "picket.toml:14: model.credit-7b.weights: "),
+        ("prompts = \"prompts\"", "prompts = \"credit.bin\"", "a folder is wanted"),
+        ("component = \"pii.wasm\"\nmodels", "component = \"no.wasm\"\nmodels", "picket.toml:19: guard.pii.component: "),
+        ("models = [\"credit-7b\"]", "models = [\"credit\"]", "picket.toml:20: guard.pii.models: there is no [[model]] called `credit`"),
+        ("mode = \"shadow\"", "mode = \"dark\"", "picket.toml:21: guard.pii.mode: `dark` is not one of `enforce`, `shadow`, `off`"),
+        ("on_failure = \"allow\"", "on_failure = \"pass\"", "picket.toml:22: guard.pii.on_failure: `pass`"),
+        ("50ms", "50", "picket.toml:23: guard.pii.deadline: `50` is not a duration"),
+        ("8MiB", "8MB", "picket.toml:24: guard.pii.memory: `8MB` is not a size"),
+        ("name = \"off\"", "name = \"pii\"", "picket.toml:28: guard.pii.name: this guard is named twice"),
+        ("batch = 64", "batch = 0", "picket.toml:35: detector.drift.batch: 0 is out of range"),
+        ("batch = 64", "bacth = 64", "picket.toml:35: unknown field `bacth`"),
+        ("[edge]", "[egde]", "picket.toml:2: unknown field `egde`"),
+        ("version = \"3\"", "version = 3", "picket.toml:13: invalid type: integer `3`, expected a string"),
+        ("[[model]]", "[[model]", "picket.toml:11: "),
+    ];
+    for (from, to, expected) in cases {
+        let message = refused(from, to);
+        assert!(message.contains(expected), "{from} -> {to}: {message}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = load(Path::new("/nowhere/picket.toml")).unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/picket.toml: cannot be read"), "{error}");
+}

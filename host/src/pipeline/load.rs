@@ -1,0 +1,172 @@
+//! Loading guards: from the configuration to components that are ready to run.
+
+use super::{InForce, LoadedGuard, Pipeline};
+use crate::config::{Config, Guard, Limits, Mode, OnFailure, Retention};
+use picket_engine::{Engine, LoadError, Validator};
+use picket_ledger::{entry, hash};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why the pipeline cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// A component, reference or other file cannot be read.
+    #[error("{}:{line}: {}: {source}", config.display(), path.display())]
+    Unreadable {
+        /// The configuration file.
+        config: PathBuf,
+        /// Line of the guard's table.
+        line: usize,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The engine refused the component or its settings.
+    #[error("{}:{line}: {source}", config.display())]
+    Refused {
+        /// The configuration file.
+        config: PathBuf,
+        /// Line of the guard's table.
+        line: usize,
+        /// Why.
+        source: Box<LoadError>,
+    },
+}
+
+/// Loads every guard of the configuration.
+///
+/// # Errors
+/// [`PipelineError`] names the first guard that cannot be loaded, and the line of its table.
+pub fn load(config: &Config, engine: &Engine, in_force: Arc<InForce>) -> Result<Pipeline, PipelineError> {
+    let guards = config
+        .guards
+        .iter()
+        .map(|guard| {
+            let bytes = read(config, guard.line, &guard.component)?;
+            let validator = engine
+                .load_validator(&guard.name, &bytes, &guard.settings, engine_limits(&guard.limits))
+                .map_err(|source| refused(config, guard.line, source))?;
+            Ok(LoadedGuard { config: guard.clone(), validator })
+        })
+        .collect::<Result<Vec<_>, PipelineError>>()?;
+    let document = document(config, &guards);
+    Ok(Pipeline {
+        policy: hash::sha256(document.as_bytes()),
+        document,
+        guards,
+        models: config.models.iter().map(|model| (model.name.clone(), model.version.clone())).collect(),
+        retention: config.edge.retention,
+        in_force,
+    })
+}
+
+/// The entries that say which guards have been loaded.
+pub fn guard_loads(pipeline: &Pipeline) -> Vec<entry::GuardLoad> {
+    let load = |guard: &LoadedGuard| {
+        guard_load(&guard.config.name, &guard.validator)
+    };
+    pipeline.guards.iter().map(load).collect()
+}
+
+fn guard_load(name: &str, validator: &Validator) -> entry::GuardLoad {
+    entry::GuardLoad {
+        name: name.to_owned(),
+        component: *validator.component_digest(),
+        settings: *validator.settings_digest(),
+        world: "validator".to_owned(),
+        guard_version: validator.descriptor().version.clone(),
+        bytes: validator.report().component_bytes as u64,
+        start: match validator.start() {
+            picket_engine::Start::Snapshot => entry::Start::Snapshot,
+            _ => entry::Start::ConfiguredFresh,
+        },
+    }
+}
+
+pub(crate) fn read(config: &Config, line: usize, path: &Path) -> Result<Vec<u8>, PipelineError> {
+    std::fs::read(path).map_err(|source| PipelineError::Unreadable {
+        config: config.file.clone(),
+        line,
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+pub(crate) fn refused(config: &Config, line: usize, source: LoadError) -> PipelineError {
+    PipelineError::Refused { config: config.file.clone(), line, source: Box::new(source) }
+}
+
+pub(crate) fn engine_limits(limits: &Limits) -> picket_engine::Limits {
+    picket_engine::Limits {
+        deadline: limits.deadline,
+        memory: limits.memory,
+        answer_bytes: limits.answer,
+        findings: limits.findings,
+        ..picket_engine::Limits::default()
+    }
+}
+
+/// Everything that decides about a verdict, as JSON with sorted keys and without white space. Its digest stands in every
+/// verdict; the text stands in the config entry.
+fn document(config: &Config, guards: &[LoadedGuard]) -> String {
+    let guards: Vec<Value> = guards.iter().map(|guard| describe(&guard.config, &guard.validator)).collect();
+    let models: Vec<Value> =
+        config.models.iter().map(|model| json!({ "name": model.name, "version": model.version })).collect();
+    let detectors: Vec<Value> = config
+        .detectors
+        .iter()
+        .map(|detector| {
+            json!({
+                "batch": detector.batch,
+                "models": detector.models,
+                "name": detector.name,
+                "settings": serde_json::from_str::<Value>(&detector.settings).unwrap_or(Value::Null),
+            })
+        })
+        .collect();
+    let retention = match config.edge.retention {
+        Retention::None => "none",
+        Retention::Blocked => "blocked",
+        Retention::All => "all",
+    };
+    let document = json!({
+        "detectors": detectors,
+        "edge": config.edge.id,
+        "guards": guards,
+        "models": models,
+        "retention": retention,
+    });
+    sorted(document).to_string()
+}
+
+fn describe(guard: &Guard, validator: &Validator) -> Value {
+    json!({
+        "answer": guard.limits.answer,
+        "component": hash::to_hex(validator.component_digest()),
+        "deadline_ms": guard.limits.deadline.as_millis().to_string(),
+        "findings": guard.limits.findings,
+        "memory": guard.limits.memory,
+        "mode": match guard.mode { Mode::Enforce => "enforce", Mode::Shadow => "shadow" },
+        "models": guard.models,
+        "name": guard.name,
+        "on_failure": match guard.on_failure { OnFailure::Block => "block", OnFailure::Allow => "allow" },
+        "settings": serde_json::from_str::<Value>(&guard.settings).unwrap_or(Value::Null),
+        "settings_digest": hash::to_hex(validator.settings_digest()),
+    })
+}
+
+/// Sorts the members of every object: the parser keeps the order of the file, and the digest must not depend on it.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+            members.sort_by(|left, right| left.0.cmp(&right.0));
+            Value::Object(members.into_iter().collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}

@@ -1,0 +1,286 @@
+//! The single writer of the ledger.
+//!
+//! Whoever has something to record hands a [`Pending`] to the [`Sequencer`]; one thread gives it its index and times,
+//! commits all that has gathered meanwhile as one durable group, and only then says so. While a commit waits for the
+//! disk the next group gathers, so the cost of a commit is shared without anybody waiting for company.
+//!
+//! Checkpoints are signed in the same commit as the entries that make them due; an idle box appends heartbeats, so that
+//! cutting off the end of a ledger is noticed after at most one heartbeat interval.
+
+mod clock;
+mod invocation;
+mod writer;
+
+use crate::config;
+use crate::keys::Keys;
+use crossbeam_channel::{Sender, bounded};
+use invocation::Invocations;
+use picket_ledger::Hash;
+use picket_ledger::entry::Body;
+use picket_store::{Log, Reader, StoreError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use tokio::sync::{oneshot, watch};
+
+/// Commands that may wait for the writer; beyond that, `submit` waits.
+const QUEUE: usize = 1024;
+
+/// Something to record.
+#[derive(Debug)]
+pub struct Pending {
+    /// What the entry says.
+    pub body: Body,
+    /// Invocation and stored form of the payload ([`crate::payload`]), committed together with the entry.
+    pub payload: Option<(u64, Vec<u8>)>,
+    /// Named small values that change with the entry; `None` removes.
+    pub named: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl From<Body> for Pending {
+    fn from(body: Body) -> Self {
+        Self { body, payload: None, named: Vec::new() }
+    }
+}
+
+/// Where an entry has come to stand. It is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Index, from 0.
+    pub index: u64,
+    /// Its leaf hash.
+    pub leaf: Hash,
+    /// Wall time in its header, milliseconds since 1970.
+    pub wall_ms: u64,
+}
+
+/// Why something was not recorded. Nothing of it is in the ledger.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SequencerError {
+    /// The store refused the commit.
+    #[error("the ledger could not be written: {0}")]
+    Store(#[source] Arc<StoreError>),
+    /// The entry breaks a bound of the format.
+    #[error("the entry cannot be written: {0}")]
+    Entry(String),
+    /// The service is shutting down.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// Called once, on the writer's thread: it must not block.
+pub type Done = Box<dyn FnOnce(Result<Placed, SequencerError>) + Send>;
+
+enum Command {
+    Append(Box<Pending>, Done),
+    /// Values without an entry.
+    Named(Vec<(String, Option<Vec<u8>>)>, oneshot::Sender<Result<(), SequencerError>>),
+    /// Sign what there is.
+    Checkpoint(oneshot::Sender<Result<u64, SequencerError>>),
+    Stop,
+}
+
+/// Counters, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Entries committed since the start.
+    pub entries: AtomicU64,
+    /// Commits since the start; `entries / commits` is the group size.
+    pub commits: AtomicU64,
+    /// Time spent in commits, in nanoseconds.
+    pub commit_nanos: AtomicU64,
+    /// Commits that failed.
+    pub failures: AtomicU64,
+}
+
+/// Handle to the writer thread.
+#[derive(Clone)]
+pub struct Sequencer {
+    commands: Sender<Command>,
+    invocations: Arc<Invocations>,
+    reader: Reader,
+    origin: Arc<str>,
+    counters: Arc<Counters>,
+    signed: watch::Receiver<u64>,
+}
+
+/// The writer thread itself; [`Writer::stop`] ends it.
+#[derive(Debug)]
+pub struct Writer {
+    commands: Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+/// What opening the ledger found.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// No ledger was there before.
+    pub fresh: bool,
+    /// The last run ended with [`Writer::stop`].
+    pub clean: bool,
+    /// What the store mended, in words.
+    pub repaired: Vec<String>,
+    /// Entries found.
+    pub size: u64,
+}
+
+impl Sequencer {
+    /// Opens the ledger in `data`, records the opening as an entry and starts the writer thread.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be opened or the first entry not be written.
+    pub fn open(
+        data: &Path,
+        edge: &config::Edge,
+        settings: &config::Ledger,
+        keys: Keys,
+    ) -> Result<(Self, Writer, Opening), SequencerError> {
+        let store = |error| SequencerError::Store(Arc::new(error));
+        let mut options = picket_store::Options::default();
+        options.cache_bytes = settings.cache;
+        let (log, opened) = Log::open(&data.join("ledger"), &options).map_err(store)?;
+        let reader = log.reader();
+        let (sender, receiver) = bounded(QUEUE);
+        let counters = Arc::new(Counters::default());
+        let (signed_sender, signed) = watch::channel(0);
+        let (mut writer, opening) =
+            writer::State::new(log, opened, &edge.id, settings.clone(), keys.signing, counters.clone(), signed_sender)?;
+        writer.record_opening(&opening)?;
+        let invocations = writer.invocations();
+        let thread = std::thread::Builder::new()
+            .name("ledger".into())
+            .spawn(move || writer.run(&receiver))
+            .map_err(|error| SequencerError::Entry(format!("no thread for the ledger: {error}")))?;
+        let handle = Self {
+            commands: sender.clone(),
+            invocations,
+            reader,
+            origin: Arc::from(edge.id.as_str()),
+            counters,
+            signed,
+        };
+        Ok((handle, Writer { commands: sender, thread }, opening))
+    }
+
+    /// Takes the next invocation id. `None` means that the ledger is too far behind; turn the caller away.
+    pub fn allocate(&self) -> Option<u64> {
+        self.invocations.allocate()
+    }
+
+    /// Hands over an entry; `done` is called on the writer's thread once it is durable or has failed. Waits while the
+    /// queue is full.
+    pub fn submit(&self, pending: Pending, done: Done) {
+        if let Err(refused) = self.commands.send(Command::Append(Box::new(pending), done))
+            && let Command::Append(_, done) = refused.into_inner()
+        {
+            done(Err(SequencerError::Closed));
+        }
+    }
+
+    /// Records an entry and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`SequencerError`]; then the entry is not in the ledger.
+    pub async fn append(&self, pending: Pending) -> Result<Placed, SequencerError> {
+        let (sender, receiver) = oneshot::channel();
+        let handle = self.clone();
+        // The queue may be full, and waiting for it must not hold up the runtime.
+        let submit = move || handle.submit(pending, Box::new(move |result| drop(sender.send(result))));
+        tokio::task::spawn_blocking(submit).await.map_err(|_| SequencerError::Closed)?;
+        receiver.await.map_err(|_| SequencerError::Closed)?
+    }
+
+    /// As [`Sequencer::append`], from a thread outside of the runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_blocking(&self, pending: Pending) -> Result<Placed, SequencerError> {
+        let (sender, receiver) = bounded(1);
+        self.submit(pending, Box::new(move |result| drop(sender.send(result))));
+        receiver.recv().map_err(|_| SequencerError::Closed)?
+    }
+
+    /// Stores named small values durably, without an entry.
+    ///
+    /// # Errors
+    /// [`SequencerError`]; then none of them has changed.
+    pub async fn put_named(&self, values: Vec<(String, Option<Vec<u8>>)>) -> Result<(), SequencerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Named(values, sender)).await?;
+        receiver.await.map_err(|_| SequencerError::Closed)?
+    }
+
+    /// As [`Sequencer::put_named`], from a thread outside of the runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_named_blocking(&self, values: Vec<(String, Option<Vec<u8>>)>) -> Result<(), SequencerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.commands.send(Command::Named(values, sender)).map_err(|_| SequencerError::Closed)?;
+        receiver.blocking_recv().map_err(|_| SequencerError::Closed)?
+    }
+
+    /// Signs a checkpoint over all entries, and returns its size.
+    ///
+    /// # Errors
+    /// [`SequencerError`] when it could not be made durable.
+    pub async fn checkpoint_now(&self) -> Result<u64, SequencerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Checkpoint(sender)).await?;
+        receiver.await.map_err(|_| SequencerError::Closed)?
+    }
+
+    async fn send(&self, command: Command) -> Result<(), SequencerError> {
+        let commands = self.commands.clone();
+        let sent = tokio::task::spawn_blocking(move || commands.send(command).is_ok()).await;
+        if matches!(sent, Ok(true)) { Ok(()) } else { Err(SequencerError::Closed) }
+    }
+
+    /// Reads the ledger while it is written.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// Name of the box in its checkpoints.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Size of the newest checkpoint, as it grows.
+    pub fn signed(&self) -> watch::Receiver<u64> {
+        self.signed.clone()
+    }
+
+    /// Counters since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Commands that wait for the writer.
+    pub fn backlog(&self) -> usize {
+        self.commands.len()
+    }
+}
+
+impl Writer {
+    /// Commits what was handed over before, signs a last checkpoint, marks the end as clean and closes the ledger.
+    pub fn stop(self) {
+        // The writer drains its queue in order, so everything submitted before this is committed.
+        if self.commands.send(Command::Stop).is_ok() && self.thread.join().is_err() {
+            tracing::error!("the ledger's thread panicked; the next start recovers");
+        }
+    }
+}
+
+impl Counters {
+    fn committed(&self, entries: u64, nanos: u64) {
+        self.entries.fetch_add(entries, Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.commit_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! What happens on the writer's thread.
+
+use super::clock::Clock;
+use super::invocation::Invocations;
+use super::{Command, Counters, Done, Opening, Pending, Placed, SequencerError};
+use crate::config;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use picket_ledger::entry::{Body, Entry, Heartbeat, Recovery};
+use picket_ledger::{Checkpoint, Hash, SigningKey, hash};
+use picket_store::{Commit, Log, Opened, Payload};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Most entries and most bytes in one commit: enough to share the wait for the disk, few enough to keep it short.
+const MAX_GROUP: usize = 256;
+const MAX_GROUP_BYTES: usize = 1 << 20;
+
+/// Durable ceiling of invocation ids: u64, big-endian.
+const CEILING: &str = "invocation-ceiling";
+/// Present after a clean end only; holds the next invocation id, u64, big-endian.
+const CLEAN: &str = "clean-end";
+
+/// Incarnation of the ledger. A restored box opens the next one.
+const INCARNATION: u32 = 1;
+
+pub(super) struct State {
+    log: Log,
+    origin: String,
+    settings: config::Ledger,
+    key: SigningKey,
+    clock: Clock,
+    invocations: Arc<Invocations>,
+    counters: Arc<Counters>,
+    signed: watch::Sender<u64>,
+    /// Size that the newest checkpoint covers.
+    signed_size: u64,
+    /// When the first entry that no checkpoint covers was committed.
+    unsigned_since: Option<Instant>,
+    last_entry: Instant,
+    first_invocation: u64,
+}
+
+/// One group on its way into a commit.
+#[derive(Default)]
+struct Group {
+    entries: Vec<Vec<u8>>,
+    payloads: Vec<Payload>,
+    named: Vec<(String, Option<Vec<u8>>)>,
+    waiting: Vec<(Placed, Done)>,
+    bytes: usize,
+}
+
+impl State {
+    pub(super) fn new(
+        log: Log,
+        opened: Opened,
+        origin: &str,
+        settings: config::Ledger,
+        key: SigningKey,
+        counters: Arc<Counters>,
+        signed: watch::Sender<u64>,
+    ) -> Result<(Self, Opening), SequencerError> {
+        let reader = log.reader();
+        let store = |error| SequencerError::Store(Arc::new(error));
+        let number = |name: &str| -> Result<Option<u64>, SequencerError> {
+            let value = reader.named(name).map_err(store)?;
+            Ok(value.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
+        };
+        let clean = number(CLEAN)?;
+        let first_invocation = clean.or(number(CEILING)?).unwrap_or(0);
+        let signed_size = reader.latest_checkpoint().map_err(store)?.map_or(0, |checkpoint| checkpoint.size);
+        let opening =
+            Opening { fresh: opened.fresh, clean: clean.is_some(), repaired: opened.repaired, size: log.size() };
+        let state = Self {
+            origin: origin.to_owned(),
+            settings,
+            key,
+            clock: Clock::new(),
+            invocations: Arc::new(Invocations::new(first_invocation, first_invocation)),
+            counters,
+            signed,
+            signed_size,
+            unsigned_since: None,
+            last_entry: Instant::now(),
+            first_invocation,
+            log,
+        };
+        state.signed.send_replace(signed_size);
+        Ok((state, opening))
+    }
+
+    pub(super) fn invocations(&self) -> Arc<Invocations> {
+        self.invocations.clone()
+    }
+
+    /// Every start is an entry: it commits to the head it found, says which invocation ids a crash may have left
+    /// without a verdict, and reserves the first ids. Signed at once, so that the head it found is vouched for again.
+    pub(super) fn record_opening(&mut self, opening: &Opening) -> Result<(), SequencerError> {
+        let body = Body::Recovery(Recovery {
+            previous_size: self.log.size(),
+            previous_root: self.log.root(),
+            first_invocation: self.first_invocation,
+            clean: opening.clean || opening.fresh,
+            found: opening.repaired.clone(),
+        });
+        let mut group = Group::default();
+        // A crash before this commit leaves the ledger as it was found; the next start does the same again.
+        group.named.push((CLEAN.to_owned(), None));
+        self.place(&mut group, body.into(), Box::new(|_| {}));
+        self.commit(group, true)
+    }
+
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.recv_deadline(self.deadline()) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => {
+                    if self.gather(command, commands) {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.idle(),
+            }
+        }
+        self.close(commands);
+    }
+
+    /// Commits `first` and what waits behind it. True when a stop was among it.
+    fn gather(&mut self, first: Command, commands: &Receiver<Command>) -> bool {
+        let mut group = Group::default();
+        let mut next = Some(first);
+        let mut sign = None;
+        let mut named = Vec::new();
+        let mut stop = false;
+        while let Some(command) = next.take() {
+            match command {
+                Command::Append(pending, done) => self.place(&mut group, *pending, done),
+                Command::Named(values, done) => {
+                    group.named.extend(values);
+                    named.push(done);
+                }
+                Command::Checkpoint(done) => sign = Some(done),
+                Command::Stop => stop = true,
+            }
+            if !stop && sign.is_none() && group.entries.len() < MAX_GROUP && group.bytes < MAX_GROUP_BYTES {
+                next = commands.try_recv().ok();
+            }
+        }
+        let outcome = self.commit(group, sign.is_some());
+        for done in named {
+            drop(done.send(outcome.clone()));
+        }
+        if let Some(done) = sign {
+            drop(done.send(outcome.map(|()| self.signed_size)));
+        }
+        stop
+    }
+
+    /// Gives the entry its index and times and puts it into the group.
+    fn place(&self, group: &mut Group, pending: Pending, done: Done) {
+        let index = self.log.size() + group.entries.len() as u64;
+        let now = self.clock.read();
+        let entry = Entry {
+            incarnation: INCARNATION,
+            index,
+            wall_ms: now.wall_ms,
+            monotonic_ns: now.monotonic_ns,
+            boot: now.boot,
+            body: pending.body,
+        };
+        match entry.encode() {
+            Ok(bytes) => {
+                group.bytes += bytes.len();
+                let placed = Placed { index, leaf: hash::leaf_hash(&bytes), wall_ms: now.wall_ms };
+                group.entries.push(bytes);
+                if let Some((invocation, bytes)) = pending.payload {
+                    group.bytes += bytes.len();
+                    group.payloads.push(Payload { invocation, bytes });
+                }
+                group.named.extend(pending.named);
+                group.waiting.push((placed, done));
+            }
+            Err(error) => done(Err(SequencerError::Entry(error.to_string()))),
+        }
+    }
+
+    /// Makes the group durable, and tells those who wait. Signs a checkpoint in the same commit when one is due.
+    fn commit(&mut self, mut group: Group, sign: bool) -> Result<(), SequencerError> {
+        let started = Instant::now();
+        let count = group.entries.len() as u64;
+        let ceiling = self.invocations.wanted_ceiling();
+        if let Some(ceiling) = ceiling {
+            group.named.push((CEILING.to_owned(), Some(ceiling.to_be_bytes().to_vec())));
+        }
+        let size = self.log.size() + count;
+        let sign = size > self.signed_size && (sign || self.checkpoint_due(size, started));
+        let signer = |size: u64, root: &Hash| {
+            Checkpoint { origin: self.origin.clone(), size, root: *root, extensions: Vec::new() }.sign(&self.key)
+        };
+        let commit = Commit {
+            entries: group.entries,
+            payloads: group.payloads,
+            named: group.named,
+            checkpoint: if sign { Some(&signer) } else { None },
+        };
+        // Nothing has happened for the outside before this returns: a crash inside it leaves all of the group or none,
+        // and nobody has been told otherwise.
+        match self.log.commit(commit) {
+            Ok(committed) => {
+                if let Some(ceiling) = ceiling {
+                    self.invocations.raise(ceiling);
+                }
+                if sign {
+                    self.signed_size = committed.size;
+                    self.unsigned_since = None;
+                    self.signed.send_replace(committed.size);
+                } else if count > 0 {
+                    self.unsigned_since.get_or_insert(started);
+                }
+                if count > 0 {
+                    self.last_entry = started;
+                    let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    self.counters.committed(count, nanos);
+                }
+                for (placed, done) in group.waiting {
+                    done(Ok(placed));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.counters.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, entries = count, "a commit failed; none of its entries is in the ledger");
+                let error = SequencerError::Store(Arc::new(error));
+                for (_, done) in group.waiting {
+                    done(Err(error.clone()));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn checkpoint_due(&self, size: u64, now: Instant) -> bool {
+        let waited = self.unsigned_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        size - self.signed_size >= self.settings.checkpoint_entries || waited >= self.settings.checkpoint_every
+    }
+
+    /// When something is to be done although nothing was asked for.
+    fn deadline(&self) -> Instant {
+        let heartbeat = self.last_entry + self.settings.heartbeat_every;
+        self.unsigned_since.map_or(heartbeat, |since| heartbeat.min(since + self.settings.checkpoint_every))
+    }
+
+    fn idle(&mut self) {
+        let mut group = Group::default();
+        if self.last_entry.elapsed() >= self.settings.heartbeat_every {
+            let body = Body::Heartbeat(Heartbeat { next_invocation: self.invocations.next() });
+            self.place(&mut group, body.into(), Box::new(|_| {}));
+        }
+        if self.commit(group, true).is_err() {
+            // The failure is logged and counted; wait for a while instead of trying in a tight loop.
+            self.last_entry = Instant::now();
+            self.unsigned_since = self.unsigned_since.map(|_| Instant::now());
+        }
+    }
+
+    fn close(mut self, commands: &Receiver<Command>) {
+        while let Ok(command) = commands.try_recv() {
+            self.gather(command, commands);
+        }
+        let next = self.invocations.next();
+        let mut group = Group::default();
+        self.place(&mut group, Body::Heartbeat(Heartbeat { next_invocation: next }).into(), Box::new(|_| {}));
+        group.named.push((CLEAN.to_owned(), Some(next.to_be_bytes().to_vec())));
+        // A crash before this commit makes the next start a recovery, which claims nothing false.
+        let _logged = self.commit(group, true);
+    }
+}

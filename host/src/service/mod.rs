@@ -1,0 +1,209 @@
+//! The box, put together: engine, guards, detectors, ledger and the watch over weights and prompts.
+//!
+//! Both `picket run` and `picket check` are a way of handing inferences to a [`Service`].
+
+mod metrics;
+mod provenance;
+mod workers;
+
+pub use metrics::Metrics;
+pub use workers::{Job, Outcome, ProcessError, Respond, Workers};
+
+use crate::config::Config;
+use crate::detectors::{self, Detectors, Feeder, OnAlarm};
+use crate::keys::{self, KeyError};
+use crate::pipeline::{self, InForce, Pipeline, PipelineError};
+use crate::sequencer::{Opening, Sequencer, SequencerError, Writer};
+use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions};
+use picket_ledger::entry::{self, Body};
+use picket_ledger::note::VerifyingKey;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why a box does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The data folder cannot be made.
+    #[error("{}: {source}", path.display())]
+    Data {
+        /// Which folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The keys cannot be had.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The ledger cannot be opened or written.
+    #[error(transparent)]
+    Ledger(#[from] SequencerError),
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A guard or detector cannot be loaded.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A thread does not start.
+    #[error("no thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What the threads share.
+pub struct Edge {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) detectors: Detectors,
+    pub(crate) sequencer: Option<Sequencer>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Edge {
+    /// The guards.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The detectors.
+    pub fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
+    /// The ledger's writer; none in a dry run.
+    pub fn sequencer(&self) -> Option<&Sequencer> {
+        self.sequencer.as_ref()
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
+/// A box that runs. Call [`Service::stop`]; dropping it loses nothing that was acknowledged, but leaves an unclean end.
+pub struct Service {
+    /// What the threads share.
+    pub edge: Arc<Edge>,
+    /// Where inferences go.
+    pub workers: Workers,
+    /// How the ledger was found.
+    pub opening: Option<Opening>,
+    /// The box's public key; none in a dry run.
+    pub key: Option<VerifyingKey>,
+    feeder: Feeder,
+    threads: workers::Threads,
+    watching: provenance::Watching,
+    writer: Option<Writer>,
+}
+
+/// Whether a service keeps a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    /// Every judgement becomes an entry.
+    Ledger,
+    /// Nothing is written: no entry, no key, no cache.
+    Dry,
+}
+
+impl Service {
+    /// Loads and starts everything the configuration asks for.
+    ///
+    /// # Errors
+    /// [`ServiceError`]: the first thing that does not work. Nothing is left running then.
+    pub fn start(config: &Config, recording: Recording, on_alarm: OnAlarm) -> Result<Self, ServiceError> {
+        let data = &config.edge.data;
+        let keys = match recording {
+            Recording::Dry => None,
+            Recording::Ledger => {
+                let made = |source| ServiceError::Data { path: data.clone(), source };
+                std::fs::create_dir_all(data).map_err(made)?;
+                Some(keys::load_or_create(data, &config.edge.id)?)
+            }
+        };
+        // Guards before the ledger: a configuration that does not load leaves no trace in it.
+        let cache = keys.as_ref().map(|keys| CacheOptions { folder: data.join("cache"), key: keys.cache });
+        let engine = Engine::new(engine_options(config, cache))?;
+        let in_force = Arc::new(InForce::default());
+        let pipeline = pipeline::load(config, &engine, in_force.clone())?;
+        let key = keys.as_ref().map(|keys| keys.verifying.clone());
+        let (sequencer, writer, opening) = match keys {
+            None => (None, None, None),
+            Some(keys) => {
+                let (sequencer, writer, opening) = Sequencer::open(data, &config.edge, &config.ledger, keys)?;
+                (Some(sequencer), Some(writer), Some(opening))
+            }
+        };
+        let mut start = Started { writer, feeder: None };
+        let (detectors, feeder, detector_loads) =
+            detectors::start(config, &engine, sequencer.clone(), on_alarm).inspect_err(|_| start.abandon())?;
+        start.feeder = Some(feeder);
+        if let Some(sequencer) = &sequencer {
+            record_start(sequencer, &pipeline, detector_loads).inspect_err(|_| start.abandon())?;
+        }
+        let watching = provenance::start(config, sequencer.as_ref(), &in_force)
+            .map_err(ServiceError::Thread)
+            .inspect_err(|_| start.abandon())?;
+        let edge = Arc::new(Edge { pipeline, detectors, sequencer, metrics: Metrics::default() });
+        let (workers, threads) = workers::start(&edge, config.edge.workers, config.edge.queue)
+            .map_err(ServiceError::Thread)
+            .inspect_err(|_| start.abandon())?;
+        let Started { writer, feeder } = start;
+        let Some(feeder) = feeder else { return Err(ServiceError::Thread(std::io::Error::other("no detectors"))) };
+        Ok(Self { edge, workers, opening, key, feeder, threads, watching, writer })
+    }
+
+    /// Hands detectors every row that waits for a batch to fill.
+    pub fn flush_detectors(&self) {
+        self.feeder.flush();
+    }
+
+    /// Judges what was handed over, then detectors, then the ledger: nothing that was accepted is lost.
+    pub fn stop(self) {
+        drop(self.workers);
+        self.threads.join();
+        self.watching.stop();
+        self.feeder.stop();
+        if let Some(writer) = self.writer {
+            writer.stop();
+        }
+    }
+}
+
+/// What runs already while the rest is being started.
+struct Started {
+    writer: Option<Writer>,
+    feeder: Option<Feeder>,
+}
+
+impl Started {
+    fn abandon(&mut self) {
+        if let Some(feeder) = self.feeder.take() {
+            feeder.stop();
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.stop();
+        }
+    }
+}
+
+fn engine_options(config: &Config, cache: Option<CacheOptions>) -> EngineOptions {
+    let limits = config.guards.iter().map(|guard| guard.limits).chain(config.detectors.iter().map(|d| d.limits));
+    let max_memory = limits.map(|limits| limits.memory).max().unwrap_or(32 << 20);
+    let watched = config.detectors.len() * config.models.len().max(1);
+    let wanted = u32::try_from(config.edge.workers + watched + 1).unwrap_or(u32::MAX);
+    let affordable = u32::try_from(config.edge.guard_memory / max_memory).unwrap_or(u32::MAX);
+    EngineOptions { instances: wanted.min(affordable).max(2), max_memory, cache, ..EngineOptions::default() }
+}
+
+/// What is in force from this start on: guards, detectors and the policy document.
+fn record_start(
+    sequencer: &Sequencer,
+    pipeline: &Pipeline,
+    detector_loads: Vec<entry::GuardLoad>,
+) -> Result<(), SequencerError> {
+    let config = entry::Config { digest: *pipeline.policy(), document: pipeline.document().to_owned() };
+    let loads = pipeline::guard_loads(pipeline).into_iter().chain(detector_loads);
+    for body in loads.map(Body::GuardLoad).chain([Body::Config(config)]) {
+        sequencer.append_blocking(body.into())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! The threads that run guards.
+//!
+//! Guards run on threads of their own, not on the async runtime: a check may keep a processor busy for its whole
+//! deadline. The queue in front of them is bounded; the gateway turns callers away when it is full, the command line
+//! waits.
+
+use super::Edge;
+use crate::detectors::Row;
+use crate::inference::{Answer, AnswerEntry, Received};
+use crate::payload::Salt;
+use crate::sequencer::{Pending, SequencerError};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use picket_ledger::entry::Body;
+use picket_ledger::hash;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Why an inference has no answer. Nothing may act on its output.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessError {
+    /// The queue is full, or the ledger is far behind.
+    #[error("the box is busy; try again")]
+    Busy,
+    /// The judgement could not be made durable.
+    #[error("{0}")]
+    Ledger(#[from] SequencerError),
+    /// The operating system gave no randomness for a salt.
+    #[error("no randomness from the operating system")]
+    Randomness,
+    /// The service is shutting down.
+    #[error("the box is shutting down")]
+    Closed,
+}
+
+/// What is left of an inference after it has been judged: the caller's answer, and the row for detectors.
+#[derive(Debug)]
+pub struct Outcome {
+    /// With its place in the ledger, when there is one.
+    pub answer: Answer,
+    /// For the detectors, if whoever asked feeds them (see [`Job::feed`]).
+    pub row: Option<Row>,
+}
+
+/// Called once with the outcome, on the writer's or a worker's thread: it must not block.
+pub type Respond = Box<dyn FnOnce(Result<Outcome, ProcessError>) + Send>;
+
+/// An inference to judge.
+pub struct Job {
+    /// What was received.
+    pub received: Received,
+    /// True: the worker feeds the detectors, in whatever order workers finish. False: the row comes back, so that the
+    /// caller can feed rows in the order of its input.
+    pub feed: bool,
+    /// Who waits.
+    pub respond: Respond,
+}
+
+/// Handle to the threads.
+#[derive(Clone)]
+pub struct Workers(Sender<Job>);
+
+/// The threads; they end when every [`Workers`] is gone and the queue is empty.
+pub(super) struct Threads(Vec<JoinHandle<()>>);
+
+pub(super) fn start(edge: &Arc<Edge>, threads: usize, queue: usize) -> std::io::Result<(Workers, Threads)> {
+    let (sender, receiver) = bounded(queue);
+    let handles = (0..threads)
+        .map(|number| {
+            let (edge, receiver) = (edge.clone(), receiver.clone());
+            std::thread::Builder::new().name(format!("guards-{number}")).spawn(move || work(&edge, &receiver))
+        })
+        .collect::<std::io::Result<_>>()?;
+    Ok((Workers(sender), Threads(handles)))
+}
+
+impl Workers {
+    /// Hands over a job, or says at once that there is no room.
+    pub fn try_submit(&self, job: Job) {
+        match self.0.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => (job.respond)(Err(ProcessError::Busy)),
+            Err(TrySendError::Disconnected(job)) => (job.respond)(Err(ProcessError::Closed)),
+        }
+    }
+
+    /// Hands over a job; waits while the queue is full.
+    pub fn submit(&self, job: Job) {
+        if let Err(refused) = self.0.send(job) {
+            (refused.into_inner().respond)(Err(ProcessError::Closed));
+        }
+    }
+
+    /// Jobs that wait.
+    pub fn backlog(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Threads {
+    pub(super) fn join(self) {
+        for thread in self.0 {
+            if thread.join().is_err() {
+                tracing::error!("a guard thread panicked");
+            }
+        }
+    }
+}
+
+fn work(edge: &Edge, jobs: &Receiver<Job>) {
+    for job in jobs {
+        process(edge, job);
+    }
+}
+
+fn process(edge: &Edge, job: Job) {
+    let Some(sequencer) = &edge.sequencer else { return judge_only(edge, job) };
+    // Before any guard runs: an inference that was begun and has no verdict is a hole in the numbers.
+    let Some(invocation) = sequencer.allocate() else { return (job.respond)(Err(ProcessError::Busy)) };
+    let mut salt: Salt = [0; 32];
+    if getrandom::fill(&mut salt).is_err() {
+        return (job.respond)(Err(ProcessError::Randomness));
+    }
+    let judgement = edge.pipeline.judge(&job.received, invocation, &salt);
+    edge.metrics.judged(&judgement);
+    let row = row(&job.received, judgement.row);
+    let row = if job.feed {
+        edge.detectors.feed(row);
+        None
+    } else {
+        Some(row)
+    };
+    let pending = Pending {
+        body: Body::Verdict(judgement.verdict),
+        payload: Some((invocation, judgement.stored)),
+        named: Vec::new(),
+    };
+    let mut answer = judgement.answer;
+    let respond = job.respond;
+    sequencer.submit(
+        pending,
+        Box::new(move |placed| {
+            respond(placed.map_err(ProcessError::from).map(|placed| {
+                answer.entry = Some(AnswerEntry { index: placed.index, leaf: hash::to_hex(&placed.leaf) });
+                Outcome { answer, row }
+            }));
+        }),
+    );
+}
+
+/// Without a ledger: a dry run, which leaves no trace.
+fn judge_only(edge: &Edge, job: Job) {
+    let judgement = edge.pipeline.judge(&job.received, 0, &[0; 32]);
+    let row = row(&job.received, judgement.row);
+    (job.respond)(Ok(Outcome { answer: judgement.answer, row: Some(row) }));
+}
+
+fn row(received: &Received, values: Vec<picket_engine::NamedValue>) -> Row {
+    let inference = &received.inference;
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let time = inference.time.unwrap_or_else(|| u64::try_from(now()).unwrap_or(0));
+    Row { model: inference.model.clone(), time, values }
+}
