@@ -1,17 +1,36 @@
 //! The CBOR that the ledger speaks: deterministic encoding (RFC 8949 section 4.2.1) without maps, tags and
 //! floating point, read from a slice without copying.
 //!
-//! `ciborium-ll` takes single heads apart; everything that makes CBOR strict is decided here: the shortest
-//! form of each head, definite lengths, no more members than the input can hold, UTF-8, and nothing behind
-//! the item. Reading follows a fixed shape and never recurses, so that nesting cannot exhaust the stack.
-
-use ciborium_ll::{Decoder, Encoder, Header};
+//! Everything that makes CBOR strict is decided here: the shortest form of each head, definite lengths, no more
+//! members than the input can hold, UTF-8, and nothing behind the item. Reading follows a fixed shape and never
+//! recurses, so that nesting cannot exhaust the stack; strings are borrowed, so that a declared length costs
+//! nothing. `docs/decisions/` says why this is not left to a library; the tests read what it writes with one.
 
 use crate::hash::Hash;
 
-const FALSE: u8 = 20;
-const TRUE: u8 = 21;
-const NULL: u8 = 22;
+/// The items of major type 7 that the ledger uses, each a single byte.
+const FALSE: u8 = 0xf4;
+const TRUE: u8 = 0xf5;
+const NULL: u8 = 0xf6;
+
+/// The low five bits of a head whose argument follows in as many bytes.
+const ONE_BYTE: u8 = 24;
+const TWO_BYTES: u8 = 25;
+const FOUR_BYTES: u8 = 26;
+const EIGHT_BYTES: u8 = 27;
+/// The low five bits of a head of indefinite length.
+const INDEFINITE: u8 = 31;
+
+/// The major types that the ledger uses, RFC 8949 section 3.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Major {
+    Unsigned = 0,
+    Negative = 1,
+    Bytes = 2,
+    Text = 3,
+    Array = 4,
+}
 
 /// Why bytes are not the canonical CBOR that was expected. Offsets count bytes from the start of the item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,37 +127,37 @@ impl Writer {
     }
 
     pub(crate) fn unsigned(&mut self, value: impl Into<u64>) {
-        self.head(Header::Positive(value.into()));
+        self.head(Major::Unsigned, value.into());
     }
 
     pub(crate) fn signed(&mut self, value: i64) {
         // Major type 1 carries -1 - n, which is the bitwise complement.
-        self.head(match u64::try_from(value) {
-            Ok(value) => Header::Positive(value),
-            Err(_) => Header::Negative((!value).cast_unsigned()),
-        });
+        match u64::try_from(value) {
+            Ok(value) => self.head(Major::Unsigned, value),
+            Err(_) => self.head(Major::Negative, (!value).cast_unsigned()),
+        }
     }
 
     pub(crate) fn boolean(&mut self, value: bool) {
-        self.head(Header::Simple(if value { TRUE } else { FALSE }));
+        self.out.push(if value { TRUE } else { FALSE });
     }
 
     pub(crate) fn null(&mut self) {
-        self.head(Header::Simple(NULL));
+        self.out.push(NULL);
     }
 
     pub(crate) fn bytes(&mut self, value: &[u8]) {
-        self.head(Header::Bytes(Some(value.len())));
+        self.head(Major::Bytes, value.len() as u64);
         self.out.extend_from_slice(value);
     }
 
     pub(crate) fn text(&mut self, value: &str) {
-        self.head(Header::Text(Some(value.len())));
+        self.head(Major::Text, value.len() as u64);
         self.out.extend_from_slice(value.as_bytes());
     }
 
     pub(crate) fn array(&mut self, members: usize) {
-        self.head(Header::Array(Some(members)));
+        self.head(Major::Array, members as u64);
     }
 
     pub(crate) fn optional_unsigned(&mut self, value: Option<u64>) {
@@ -155,8 +174,20 @@ impl Writer {
         }
     }
 
-    fn head(&mut self, header: Header) {
-        Encoder::from(&mut self.out).push(header).expect("writing to a vector does not fail");
+    /// The shortest head for an argument, RFC 8949 sections 3 and 4.2.1.
+    fn head(&mut self, major: Major, argument: u64) {
+        let major = (major as u8) << 5;
+        let [.., b3, b2, b1, b0] = argument.to_be_bytes();
+        match argument {
+            0..=23 => self.out.push(major | b0),
+            24..=0xff => self.out.extend_from_slice(&[major | ONE_BYTE, b0]),
+            0x100..=0xffff => self.out.extend_from_slice(&[major | TWO_BYTES, b1, b0]),
+            0x1_0000..=0xffff_ffff => self.out.extend_from_slice(&[major | FOUR_BYTES, b3, b2, b1, b0]),
+            _ => {
+                self.out.push(major | EIGHT_BYTES);
+                self.out.extend_from_slice(&argument.to_be_bytes());
+            }
+        }
     }
 }
 
@@ -177,11 +208,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn unsigned(&mut self) -> Result<u64, CborError> {
-        let offset = self.position;
-        match self.head()? {
-            Header::Positive(value) => Ok(value),
-            other => Err(mismatch(offset, "an unsigned integer", other)),
-        }
+        self.head(Major::Unsigned, "an unsigned integer")
     }
 
     /// An unsigned integer that fits the narrower type of its field.
@@ -192,30 +219,27 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn signed(&mut self) -> Result<i64, CborError> {
         let offset = self.position;
-        let (value, negative) = match self.head()? {
-            Header::Positive(value) => (value, false),
-            Header::Negative(value) => (value, true),
-            other => return Err(mismatch(offset, "an integer", other)),
-        };
-        let value = i64::try_from(value).map_err(|_| CborError::Range { offset })?;
+        let negative = self.input.get(offset).is_some_and(|byte| byte >> 5 == Major::Negative as u8);
+        let major = if negative { Major::Negative } else { Major::Unsigned };
+        let value = i64::try_from(self.head(major, "an integer")?).map_err(|_| CborError::Range { offset })?;
+        // Major type 1 carries -1 - n, which is the bitwise complement.
         Ok(if negative { !value } else { value })
     }
 
     pub(crate) fn boolean(&mut self) -> Result<bool, CborError> {
-        let offset = self.position;
-        match self.head()? {
-            Header::Simple(FALSE) => Ok(false),
-            Header::Simple(TRUE) => Ok(true),
-            other => Err(mismatch(offset, "a boolean", other)),
-        }
+        let value = match self.input.get(self.position) {
+            Some(&FALSE) => false,
+            Some(&TRUE) => true,
+            _ => return Err(self.mismatch("a boolean")),
+        };
+        self.position += 1;
+        Ok(value)
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], CborError> {
         let offset = self.position;
-        match self.head()? {
-            Header::Bytes(Some(length)) => self.take(offset, length),
-            other => Err(mismatch(offset, "a byte string", other)),
-        }
+        let length = self.head(Major::Bytes, "a byte string")?;
+        self.take(offset, length)
     }
 
     pub(crate) fn fixed<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], CborError> {
@@ -226,12 +250,8 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn text(&mut self) -> Result<&'a str, CborError> {
         let offset = self.position;
-        match self.head()? {
-            Header::Text(Some(length)) => {
-                std::str::from_utf8(self.take(offset, length)?).map_err(|_| CborError::Utf8 { offset })
-            }
-            other => Err(mismatch(offset, "a text", other)),
-        }
+        let length = self.head(Major::Text, "a text")?;
+        std::str::from_utf8(self.take(offset, length)?).map_err(|_| CborError::Utf8 { offset })
     }
 
     /// An array with exactly this many members.
@@ -247,10 +267,10 @@ impl<'a> Reader<'a> {
     /// a number beyond the rest of the input is refused before anybody allocates for it.
     pub(crate) fn list(&mut self) -> Result<usize, CborError> {
         let offset = self.position;
-        match self.head()? {
-            Header::Array(Some(members)) if members <= self.input.len() - self.position => Ok(members),
-            Header::Array(Some(_)) => Err(CborError::Truncated { offset }),
-            other => Err(mismatch(offset, "an array", other)),
+        let members = self.head(Major::Array, "an array")?;
+        match usize::try_from(members) {
+            Ok(members) if members <= self.input.len() - self.position => Ok(members),
+            _ => Err(CborError::Truncated { offset }),
         }
     }
 
@@ -260,7 +280,7 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<Option<T>, E> {
         // The one byte 0xf6 is null in its only canonical form.
-        if self.input.get(self.position) == Some(&(7 << 5 | NULL)) {
+        if self.input.get(self.position) == Some(&NULL) {
             self.position += 1;
             return Ok(None);
         }
@@ -275,69 +295,72 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn take(&mut self, offset: usize, length: usize) -> Result<&'a [u8], CborError> {
+    fn take(&mut self, offset: usize, length: u64) -> Result<&'a [u8], CborError> {
         let rest = &self.input[self.position..];
+        let length = usize::try_from(length).map_err(|_| CborError::Truncated { offset })?;
         let bytes = rest.get(..length).ok_or(CborError::Truncated { offset })?;
         self.position += length;
         Ok(bytes)
     }
 
-    fn head(&mut self) -> Result<Header, CborError> {
+    /// Reads a head of this major type and returns its argument, which must be in its shortest form.
+    #[inline]
+    fn head(&mut self, major: Major, expected: &'static str) -> Result<u64, CborError> {
         let offset = self.position;
-        let mut decoder = Decoder::from(&self.input[offset..]);
-        let header = decoder.pull().map_err(|error| match error {
-            // The reader is a slice: its only error is that it ends.
-            ciborium_ll::Error::Io(_) => CborError::Truncated { offset },
-            ciborium_ll::Error::Syntax(_) => CborError::Malformed { offset },
-        })?;
-        let length = decoder.offset();
-        let shortest = match header {
-            Header::Positive(value) | Header::Negative(value) | Header::Tag(value) => head_length(value),
-            Header::Bytes(Some(value))
-            | Header::Text(Some(value))
-            | Header::Array(Some(value))
-            | Header::Map(Some(value)) => head_length(value as u64),
-            Header::Simple(value) if value >= 24 => 2,
-            Header::Simple(_) => 1,
-            // Of a type that no field has: the caller refuses it by its type.
-            Header::Float(_) | Header::Break => length,
-            Header::Bytes(None) | Header::Text(None) | Header::Array(None) | Header::Map(None) => {
+        let rest = &self.input[offset..];
+        let Some((&first, rest)) = rest.split_first() else {
+            return Err(CborError::Truncated { offset });
+        };
+        if first >> 5 != major as u8 {
+            return Err(self.mismatch(expected));
+        }
+        let low = first & 31;
+        if low < ONE_BYTE {
+            self.position += 1;
+            return Ok(low.into());
+        }
+        let (width, smallest) = match low {
+            ONE_BYTE => (1, 24),
+            TWO_BYTES => (2, 0x100),
+            FOUR_BYTES => (4, 0x1_0000),
+            EIGHT_BYTES => (8, 0x1_0000_0000),
+            INDEFINITE if !matches!(major, Major::Unsigned | Major::Negative) => {
                 return Err(CborError::Indefinite { offset });
             }
+            _ => return Err(CborError::Malformed { offset }),
         };
-        if length != shortest {
+        let argument = rest.get(..width).ok_or(CborError::Truncated { offset })?;
+        let argument = argument.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        if argument < smallest {
             return Err(CborError::NotShortest { offset });
         }
-        self.position += length;
-        Ok(header)
+        self.position += 1 + width;
+        Ok(argument)
     }
-}
 
-/// The length of the shortest head for an argument, RFC 8949 section 4.2.1.
-fn head_length(argument: u64) -> usize {
-    match argument {
-        0..=23 => 1,
-        24..=0xff => 2,
-        0x100..=0xffff => 3,
-        0x1_0000..=0xffff_ffff => 5,
-        _ => 9,
+    /// The refusal of the item that stands here because it is of another type than its place demands.
+    #[cold]
+    fn mismatch(&self, expected: &'static str) -> CborError {
+        let offset = self.position;
+        let Some(first) = self.input.get(offset) else {
+            return CborError::Truncated { offset };
+        };
+        let found = match (first >> 5, first & 31) {
+            (0..=1 | 6, 28..) | (2..=5, 28..31) | (7, 28..31) => return CborError::Malformed { offset },
+            (2..=5, INDEFINITE) => return CborError::Indefinite { offset },
+            (0, _) => "an unsigned integer",
+            (1, _) => "a negative integer",
+            (2, _) => "a byte string",
+            (3, _) => "a text",
+            (4, _) => "an array",
+            (5, _) => "a map",
+            (6, _) => "a tag",
+            (_, 20 | 21) => "a boolean",
+            (_, 22) => "null",
+            (_, TWO_BYTES..=EIGHT_BYTES) => "a floating-point number",
+            (_, INDEFINITE) => "a break",
+            _ => "a simple value",
+        };
+        CborError::Type { offset, expected, found }
     }
-}
-
-fn mismatch(offset: usize, expected: &'static str, found: Header) -> CborError {
-    let found = match found {
-        Header::Positive(_) => "an unsigned integer",
-        Header::Negative(_) => "a negative integer",
-        Header::Float(_) => "a floating-point number",
-        Header::Simple(FALSE | TRUE) => "a boolean",
-        Header::Simple(NULL) => "null",
-        Header::Simple(_) => "a simple value",
-        Header::Tag(_) => "a tag",
-        Header::Break => "a break",
-        Header::Bytes(_) => "a byte string",
-        Header::Text(_) => "a text",
-        Header::Array(_) => "an array",
-        Header::Map(_) => "a map",
-    };
-    CborError::Type { offset, expected, found }
 }

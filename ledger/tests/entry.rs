@@ -340,6 +340,16 @@ proptest! {
         prop_assert_eq!(Entry::decode(&bytes).unwrap(), entry);
     }
 
+    /// An independent library reads the same values and writes the same, deterministic, bytes.
+    #[test]
+    fn ciborium_writes_the_same_bytes(entry in any_entry()) {
+        let bytes = entry.encode().unwrap();
+        let value: ciborium::Value = ciborium::from_reader(&bytes[..]).unwrap();
+        let mut again = Vec::new();
+        ciborium::into_writer(&value, &mut again).unwrap();
+        prop_assert_eq!(again, bytes);
+    }
+
     #[test]
     fn random_bytes_neither_panic_nor_pass(bytes in vec(any::<u8>(), 0..300)) {
         // A random string has the right array of 8, version, types and lengths with no chance worth naming.

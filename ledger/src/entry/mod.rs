@@ -10,19 +10,25 @@
 
 mod acts;
 mod drift;
+mod error;
+mod guard_result;
+mod kind;
 mod record;
 mod text;
 mod verdict;
 
 pub use acts::{Config, Drop, Enrolment, GuardLoad, Heartbeat, Incident, IncidentKind, Recovery, Start};
 pub use drift::{Drift, MAX_BARS};
+pub use error::EntryError;
+pub use guard_result::{FailureCause, Finding, GuardResult, MAX_FINDINGS, Mode, Outcome};
+pub use kind::Kind;
 pub use record::{Link, MAX_LINKS, Record, RecordKind, Source};
 pub use text::{MAX_DOCUMENT_BYTES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, clip, clip_message};
-pub use verdict::{Decision, FailureCause, Finding, GuardResult, MAX_FINDINGS, MAX_GUARDS, Mode, Outcome, Verdict};
+pub use verdict::{Decision, MAX_GUARDS, Verdict};
 
 use serde::Serialize;
 
-use crate::cbor::{CborError, Reader, Writer};
+use crate::cbor::{Reader, Writer};
 use crate::hash::as_hex;
 
 /// The longest encoded entry, in bytes.
@@ -30,75 +36,6 @@ pub const MAX_ENTRY_BYTES: usize = 256 * 1024;
 
 /// The version that every entry starts with.
 const VERSION: u64 = 1;
-
-/// Why an entry cannot be written, or bytes are no entry.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EntryError {
-    /// The bytes are not canonical CBOR of an entry's shape.
-    #[error("malformed entry")]
-    Cbor(#[from] CborError),
-    /// A later version of the format.
-    #[error("entry format version {0} is not known")]
-    Version(u64),
-    /// A kind that this version does not know.
-    #[error("entry kind {0} is not known")]
-    UnknownKind(u64),
-    /// A kind whose number is taken and whose body is not yet specified.
-    #[error("entry kind {} is reserved for a later version", .0.name())]
-    ReservedKind(Kind),
-    /// A number without a meaning in an enumeration or a range.
-    #[error("{value} has no meaning as {field}")]
-    Value {
-        /// Which field.
-        field: &'static str,
-        /// The number that is there.
-        value: u64,
-    },
-    /// A text is longer than its field allows.
-    #[error("{field} has {length} bytes, at most {limit} are allowed")]
-    TextTooLong {
-        /// Which field.
-        field: &'static str,
-        /// Its length in bytes.
-        length: usize,
-        /// The longest that is allowed.
-        limit: usize,
-    },
-    /// A name or an id is empty.
-    #[error("{field} is empty")]
-    Empty {
-        /// Which field.
-        field: &'static str,
-    },
-    /// A text has a control character that its field does not allow.
-    #[error("{field} has a control character, U+{:04X}", u32::from(*.character))]
-    ControlCharacter {
-        /// Which field.
-        field: &'static str,
-        /// The character.
-        character: char,
-    },
-    /// A list has more members than its field allows.
-    #[error("{count} {field}, at most {limit} are allowed")]
-    TooMany {
-        /// Which field.
-        field: &'static str,
-        /// How many there are.
-        count: usize,
-        /// The most that are allowed.
-        limit: usize,
-    },
-    /// Fields that contradict each other.
-    #[error("{0}")]
-    Contradiction(&'static str),
-    /// More bytes than [`MAX_ENTRY_BYTES`].
-    #[error("the entry has {0} bytes, at most {MAX_ENTRY_BYTES} are allowed")]
-    TooLarge(usize),
-    /// The bytes differ from what their own content encodes to.
-    #[error("the entry is not in its canonical form")]
-    NotCanonical,
-}
 
 /// One record of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -206,113 +143,6 @@ impl Header {
             boot: reader.fixed()?,
         };
         Ok((header, reader))
-    }
-}
-
-/// The kinds of entries, with their numbers in the encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Kind {
-    /// What the guards decided on one inference.
-    Verdict = 1,
-    /// An alarm of a detector that opened or closed.
-    Drift = 2,
-    /// The weights of a model.
-    ModelVersion = 3,
-    /// An evaluation of a model.
-    Evaluation = 4,
-    /// A slice of training data.
-    DatasetSlice = 5,
-    /// The definition of features.
-    FeatureDefinition = 6,
-    /// A library of prompts.
-    PromptLibrary = 7,
-    /// A guard was loaded.
-    GuardLoad = 8,
-    /// The configuration in force.
-    Config = 9,
-    /// Somebody approved something.
-    Approval = 10,
-    /// The box is alive though idle.
-    Heartbeat = 11,
-    /// Something was not recorded, by policy.
-    Drop = 12,
-    /// Reserved: the hand-over from one signing key to the next.
-    KeyRotation = 13,
-    /// Reserved: the erasure of payloads.
-    Erase = 14,
-    /// What was found when the ledger was opened.
-    Recovery = 15,
-    /// Reserved: a time that somebody else vouches for.
-    TimeAnchor = 16,
-    /// An auditor saw a log lie.
-    Incident = 32,
-    /// An auditor took a box on.
-    Enrolment = 33,
-}
-
-impl Kind {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
-        Self::Verdict,
-        Self::Drift,
-        Self::ModelVersion,
-        Self::Evaluation,
-        Self::DatasetSlice,
-        Self::FeatureDefinition,
-        Self::PromptLibrary,
-        Self::GuardLoad,
-        Self::Config,
-        Self::Approval,
-        Self::Heartbeat,
-        Self::Drop,
-        Self::KeyRotation,
-        Self::Erase,
-        Self::Recovery,
-        Self::TimeAnchor,
-        Self::Incident,
-        Self::Enrolment,
-    ];
-
-    /// The word for it: `model-version`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Verdict => "verdict",
-            Self::Drift => "drift",
-            Self::ModelVersion => "model-version",
-            Self::Evaluation => "evaluation",
-            Self::DatasetSlice => "dataset-slice",
-            Self::FeatureDefinition => "feature-definition",
-            Self::PromptLibrary => "prompt-library",
-            Self::GuardLoad => "guard-load",
-            Self::Config => "config",
-            Self::Approval => "approval",
-            Self::Heartbeat => "heartbeat",
-            Self::Drop => "drop",
-            Self::KeyRotation => "key-rotation",
-            Self::Erase => "erase",
-            Self::Recovery => "recovery",
-            Self::TimeAnchor => "time-anchor",
-            Self::Incident => "incident",
-            Self::Enrolment => "enrolment",
-        }
-    }
-
-    /// The kind of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    fn from_number(number: u64) -> Result<Self, EntryError> {
-        let kind = Self::ALL.into_iter().find(|kind| *kind as u64 == number);
-        match kind.ok_or(EntryError::UnknownKind(number))? {
-            kind @ (Self::KeyRotation | Self::Erase | Self::TimeAnchor) => Err(EntryError::ReservedKind(kind)),
-            kind => Ok(kind),
-        }
     }
 }
 
