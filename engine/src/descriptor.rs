@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn each_mistake_is_named() {
-        let cases: [(fn(&mut Descriptor), &str); 9] = [
+        type Change = fn(&mut Descriptor);
+        let cases: [(Change, &str); 9] = [
             (|d| d.name = "a b".into(), "name `a b`"),
             (|d| d.name = String::new(), "name ``"),
             (|d| d.name = "x".repeat(65), "name"),

@@ -65,7 +65,9 @@ impl Scanner<'_, '_> {
         match self.peek() {
             Some(b'{') => self.members(depth, tracked, b'}', Self::name)?,
             Some(b'[') => self.members(depth, tracked, b']', Self::index)?,
-            Some(b'"') => drop(self.string()?),
+            Some(b'"') => {
+                self.string()?;
+            }
             Some(_) => self.word()?,
             None => return Err("JSON ends too early"),
         }
