@@ -5,10 +5,20 @@
 
 mod check;
 mod doctor;
+mod export;
 mod guard;
 mod keygen;
+mod ledger;
+mod log;
+mod prove;
+mod record;
 mod reference;
 mod run;
+mod show;
+mod sync;
+mod text;
+mod trace;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal as _;
@@ -32,6 +42,22 @@ enum Command {
     Run(run::Args),
     /// Judge JSONL inferences from a file or standard input.
     Check(check::Args),
+    /// List what the ledger holds.
+    Log(log::Args),
+    /// Show one entry in full.
+    Show(show::Args),
+    /// Show everything that stood behind one decision.
+    Trace(trace::Args),
+    /// Write the proof of one entry.
+    Prove(prove::Args),
+    /// Write a range of the ledger as a segment.
+    Export(export::Args),
+    /// Verify a data folder, a segment or a proof, offline.
+    Verify(verify::Args),
+    /// Put a record document into the ledger.
+    Record(record::Args),
+    /// Ship what the auditor does not have yet.
+    Sync(sync::Args),
     /// Make the box's keys and print its public key.
     Keygen(keygen::Args),
     /// Look for whatever may be wrong with a box.
@@ -100,6 +126,14 @@ pub fn main() -> ExitCode {
     let answer = match &arguments.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args, output),
+        Command::Log(args) => log::run(args, output),
+        Command::Show(args) => show::run(args, output),
+        Command::Trace(args) => trace::run(args, output),
+        Command::Prove(args) => prove::run(args, output),
+        Command::Export(args) => export::run(args, output),
+        Command::Verify(args) => verify::run(args, output),
+        Command::Record(args) => record::run(args, output),
+        Command::Sync(args) => sync::run(args, output),
         Command::Keygen(args) => keygen::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Guard(command) => guard::run(command, output),

@@ -72,7 +72,7 @@ fn a_good_file_is_read_with_its_defaults() {
     assert_eq!(config.auditor.unwrap().url, "http://127.0.0.1:7400");
     let [guard] = config.guards.as_slice() else { panic!("the guard that is off is not there") };
     assert_eq!((guard.mode, guard.on_failure), (Mode::Shadow, OnFailure::Allow));
-    assert_eq!(guard.settings, r#"{"entities":["email"],"action":"redact"}"#);
+    assert_eq!(guard.settings, r#"{"action":"redact","entities":["email"]}"#);
     let limits = Limits { deadline: Duration::from_millis(50), memory: 8 << 20, answer: 1 << 20, findings: 256 };
     assert_eq!(guard.limits, limits);
     assert_eq!((config.detectors[0].batch, config.detectors[0].limits.deadline), (64, Duration::from_secs(1)));
