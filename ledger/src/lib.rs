@@ -15,6 +15,33 @@
 //! | [`segment`] | a run of entries with what binds them, shipped as one unit |
 //! | [`receipt`] | the auditor's cosignature under a checkpoint |
 //! | [`bundle`] | C2SP `.tlog-proof` files |
+//!
+//! From an entry to a segment that anybody with the public key can verify:
+//!
+//! ```
+//! use picket_ledger::entry::{Body, Heartbeat};
+//! use picket_ledger::hash::leaf_hash;
+//! use picket_ledger::tree::CompactRange;
+//! use picket_ledger::{Checkpoint, Entry, Segment, SigningKey};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = SigningKey::generate("box-17", [7; 32])?; // 32 bytes of randomness, in earnest
+//! let body = Body::Heartbeat(Heartbeat { next_invocation: 0 });
+//! let entry = Entry { incarnation: 0, index: 0, wall_ms: 0, monotonic_ns: 0, boot: [0; 16], body }.encode()?;
+//!
+//! let mut log = CompactRange::new();
+//! let frontier = log.peaks().to_vec();
+//! log.push(leaf_hash(&entry));
+//! let checkpoint = Checkpoint::new("box-17", log.size(), log.root()).sign(&key);
+//!
+//! let segment = Segment { origin: "box-17".into(), first: 0, frontier, entries: vec![entry], checkpoint };
+//! let bytes = segment.encode()?;
+//! let verified = Segment::decode(&bytes)?.verify(&key.verifier())?;
+//! assert_eq!(verified.checkpoint.checkpoint.size, 1);
+//! assert_eq!(verified.after, log);
+//! # Ok(())
+//! # }
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic is how a test fails"))]
 

@@ -11,9 +11,29 @@ use picket_ledger::entry::{
     MAX_DOCUMENT_BYTES, MAX_ENTRY_BYTES, MAX_FINDINGS, MAX_GUARDS, MAX_LINKS, MAX_MESSAGE_BYTES, MAX_NAME_BYTES,
     MAX_PATH_BYTES, Mode, Outcome, RecordKind, Verdict,
 };
+use picket_ledger::hash::{leaf_hash, to_hex};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+
+/// The kind of each sample and the first half of its leaf hash.
+const GOLDEN: [&str; 15] = [
+    "verdict 9feb29001af0261e",
+    "drift 3aa4e900426a5d39",
+    "guard-load 57274655ddda96a7",
+    "config b4c3a3c55a86abc0",
+    "heartbeat b76623c6fa38d152",
+    "drop e0d8203fe8aad2e9",
+    "recovery 29714cac9e96df6f",
+    "incident 61a31d132d29318c",
+    "enrolment 577fef735b7ba753",
+    "model-version ed376b943cd554fd",
+    "evaluation 93d375457b7080eb",
+    "dataset-slice ae34fa5c660e48c7",
+    "feature-definition b90085f68f736780",
+    "prompt-library d14139e28e10b376",
+    "approval caa16918755f626f",
+];
 
 #[test]
 fn every_kind_survives_the_round_trip() {
@@ -46,6 +66,17 @@ fn the_encoding_of_a_heartbeat_is_the_one_in_the_format_document() {
     let expected =
         [&[0x88, 0x01, 0x0b, 0x00, 0x05, 0x19, 0x03, 0xe8, 0x07, 0x50][..], &[0xaa; 16], &[0x81, 0x18, 0x2a]].concat();
     assert_eq!(entry.encode().unwrap(), expected);
+}
+
+/// What is written today must be read, and hashed to the same leaf, for as long as there are ledgers. A change
+/// that makes this test fail is a new version of the format.
+#[test]
+fn the_bytes_of_no_kind_change() {
+    let digests: Vec<String> = bodies()
+        .into_iter()
+        .map(|body| format!("{} {}", body.kind().name(), &to_hex(&leaf_hash(&entry(17, body).encode().unwrap()))[..16]))
+        .collect();
+    assert_eq!(digests, GOLDEN);
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Verdict {
         // What an entry takes beside its findings: its own fields, and those of each guard.
         const OWN: usize = 4 * 1024;
         const GUARD: usize = 3 * 1024;
-        let mut room = MAX_ENTRY_BYTES - OWN - MAX_GUARDS * GUARD;
+        let mut room = (MAX_ENTRY_BYTES - OWN).saturating_sub(self.guards.len() * GUARD);
         for guard in &mut self.guards {
             match &mut guard.outcome {
                 Outcome::Failure { message, .. } => *message = clip_message(message),
