@@ -31,7 +31,8 @@ impl LedgerArgs {
 
     pub(super) fn load(&self) -> anyhow::Result<crate::config::Config> {
         if self.data.is_none() && !self.config.exists() {
-            let message = format!("there is no {}; name it with --config, or the data folder with --data", self.config.display());
+            let message =
+                format!("there is no {}; name it with --config, or the data folder with --data", self.config.display());
             return Err(BadInput(message).into());
         }
         Ok(crate::config::load(&self.config)?)
@@ -63,14 +64,15 @@ pub(super) fn open(data: &Path) -> anyhow::Result<Evidence> {
         Err(error @ EvidenceError::Held { .. }) => {
             Err(anyhow::Error::new(error).context("wait until it is ready or has ended, and try again"))
         }
-        Err(error) => Err(anyhow::Error::new(error)).with_context(|| format!("opening the ledger in {}", data.display())),
+        Err(error) => {
+            Err(anyhow::Error::new(error)).with_context(|| format!("opening the ledger in {}", data.display()))
+        }
     }
 }
 
 /// The entry that `id` means, or an error that says how to find it.
 pub(super) fn find_entry(evidence: &Evidence, id: &str) -> anyhow::Result<Found> {
     let query = Query::parse(id);
-    find(evidence, &query)?.ok_or_else(|| {
-        BadInput(format!("there is no {query} in this ledger; `picket log` lists what there is")).into()
-    })
+    find(evidence, &query)?
+        .ok_or_else(|| BadInput(format!("there is no {query} in this ledger; `picket log` lists what there is")).into())
 }

@@ -44,9 +44,7 @@ pub(super) fn clean(text: &str) -> String {
     if !text.contains(is_dangerous) {
         return text.to_owned();
     }
-    text.chars()
-        .map(|one| if is_dangerous(one) { one.escape_unicode().to_string() } else { one.to_string() })
-        .collect()
+    text.chars().map(|one| if is_dangerous(one) { one.escape_unicode().to_string() } else { one.to_string() }).collect()
 }
 
 /// The text, at most `limit` characters of it.
@@ -132,7 +130,13 @@ pub(super) fn summary(entry: &Entry) -> String {
             recovery.found.first().map(|found| format!(": {}", shortened(found, 80))).unwrap_or_default()
         ),
         Body::Incident(incident) => {
-            format!("{} {} at {}: {}", incident.kind.name(), clean(&incident.origin), incident.size, shortened(&incident.message, 80))
+            format!(
+                "{} {} at {}: {}",
+                incident.kind.name(),
+                clean(&incident.origin),
+                incident.size,
+                shortened(&incident.message, 80)
+            )
         }
         Body::Enrolment(enrolment) => clean(&enrolment.origin),
         _ => String::new(),
@@ -202,6 +206,11 @@ fn is_leaf(value: &Value) -> bool {
         }
         _ => true,
     }
+}
+
+/// A value on one line.
+pub(super) fn leaf_text(value: &Value) -> String {
+    leaf(value)
 }
 
 fn leaf(value: &Value) -> String {

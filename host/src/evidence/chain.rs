@@ -270,15 +270,12 @@ fn walk(records: &[Linkable], verdict: &Verdict) -> BTreeMap<usize, String> {
     linked.add("prompts for these weights", |one| {
         one.kind(RecordKind::PromptLibrary) && one.links_to("weights", &weights)
     });
-    linked.add("evaluation of the weights", |one| {
-        one.kind(RecordKind::Evaluation) && one.links_to("model", &weights)
-    });
+    linked.add("evaluation of the weights", |one| one.kind(RecordKind::Evaluation) && one.links_to("model", &weights));
     let trained = linked.targets("trained-on");
     let evaluated = linked.targets("slice");
     linked.add("training data", |one| one.kind(RecordKind::DatasetSlice) && trained.contains(&one.record.digest));
     linked.add("evaluation data", |one| one.kind(RecordKind::DatasetSlice) && evaluated.contains(&one.record.digest));
-    let mut subjects: BTreeSet<Hash> =
-        linked.found.keys().map(|position| records[*position].record.digest).collect();
+    let mut subjects: BTreeSet<Hash> = linked.found.keys().map(|position| records[*position].record.digest).collect();
     subjects.extend([verdict.policy]);
     subjects.extend(weights.iter().chain(&prompts).chain(&features).chain(&trained).chain(&evaluated));
     subjects.extend(verdict.guards.iter().flat_map(|guard| [guard.component, guard.settings]));

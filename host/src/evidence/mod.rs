@@ -6,17 +6,21 @@
 //! from the bytes by the caller.
 
 mod chain;
+mod export;
 mod find;
 mod folder;
 mod payload;
 mod prove;
 mod service;
+mod verify;
 
 pub use chain::{Chain, ChainConfig, ChainGuard, ChainRecord, DriftAlarm, Unexplained, trace};
+pub use export::export;
 pub use find::{Found, Query, decode, find};
-pub use prove::{bundle, bundle_under, newest_checkpoint};
 pub use payload::{PayloadCheck, StoredPayload};
+pub use prove::{bundle, bundle_under, newest_checkpoint};
 pub use service::{ControlClient, Recorded};
+pub use verify::{MAX_FILE_BYTES, Verified, VerifyError, verify_file};
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -87,6 +91,9 @@ pub enum EvidenceError {
     /// A checkpoint is not a signed note.
     #[error("a checkpoint of the ledger is malformed")]
     Note(#[source] picket_ledger::NoteError),
+    /// The range is more than a segment holds, or the ledger is damaged.
+    #[error("this range makes no segment; choose a smaller one with --first and --to")]
+    Segment(#[source] picket_ledger::segment::SegmentError),
     /// The running service could not be reached.
     #[error("asking the running service")]
     Request(#[source] reqwest::Error),

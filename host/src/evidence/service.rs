@@ -231,7 +231,9 @@ mod tests {
     #[test]
     fn cut_off_answers_are_refused() {
         let body = [0, 0, 0, 2, 7, 8, 0, 0, 0, 0];
-        assert!(matches!(split_entries(&body).as_deref(), Ok([first, second]) if *first == [7, 8] && second.is_empty()));
+        assert!(
+            matches!(split_entries(&body).as_deref(), Ok([first, second]) if *first == [7, 8] && second.is_empty())
+        );
         for end in [1, 3, 5, 7, 9] {
             assert!(split_entries(&body[..end]).is_err(), "{end}");
         }

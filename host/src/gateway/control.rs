@@ -182,8 +182,7 @@ async fn proof(State(control): State<Control>, RawQuery(query): RawQuery) -> Ans
 
 async fn frontier(State(control): State<Control>, RawQuery(query): RawQuery) -> Answer {
     let size = number(query.as_deref(), "size")?;
-    let hashes =
-        read(&control, move |reader| Ok(reader.tree_at(size).map_err(Refusal::store)?.peaks().concat()));
+    let hashes = read(&control, move |reader| Ok(reader.tree_at(size).map_err(Refusal::store)?.peaks().concat()));
     Ok(bytes_answer(hashes.await?))
 }
 

@@ -25,8 +25,8 @@ use picket_ledger::Hash;
 use picket_ledger::hash::{from_hex, to_hex};
 use serde::{Deserialize, Serialize};
 
-use super::file::{FileStamp, Progress, hash_file};
 use super::ProvenanceError;
+use super::file::{FileStamp, Progress, hash_file};
 
 /// After this long the bytes are read again although nothing seems to have changed.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use picket_ledger::Hash;
-use picket_ledger::entry::{Link, MAX_LINKS, Record, RecordKind, Source};
 pub use picket_ledger::entry::MAX_DOCUMENT_BYTES;
+use picket_ledger::entry::{Link, MAX_LINKS, Record, RecordKind, Source};
 use picket_ledger::hash::sha256;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -36,7 +36,9 @@ pub enum DocumentError {
         source: std::io::Error,
     },
     /// More than [`MAX_DOCUMENT_BYTES`].
-    #[error("{file}: a record document has at most {MAX_DOCUMENT_BYTES} bytes; keep large data outside and record its digest")]
+    #[error(
+        "{file}: a record document has at most {MAX_DOCUMENT_BYTES} bytes; keep large data outside and record its digest"
+    )]
     TooLarge {
         /// The file as named by the caller.
         file: String,

@@ -85,7 +85,11 @@ pub(super) fn open_regular(path: &Path) -> Result<File, ProvenanceError> {
         .open(path)
         .map_err(|error| ProvenanceError::io(path, "opening the file", error))?;
     let metadata = file.metadata().map_err(|error| ProvenanceError::io(path, "looking at the file", error))?;
-    if metadata.is_file() { Ok(file) } else { Err(ProvenanceError::Kind { path: path.to_owned(), expected: "regular file" }) }
+    if metadata.is_file() {
+        Ok(file)
+    } else {
+        Err(ProvenanceError::Kind { path: path.to_owned(), expected: "regular file" })
+    }
 }
 
 fn stamp(file: &File, path: &Path) -> Result<FileStamp, ProvenanceError> {

@@ -171,7 +171,8 @@ impl Walk<'_> {
         if depth > self.limits.depth {
             return Err(too_large(&path, self.limits.depth as u64, "folders within folders"));
         }
-        let entries = std::fs::read_dir(&path).map_err(|error| ProvenanceError::io(&path, "listing the folder", error))?;
+        let entries =
+            std::fs::read_dir(&path).map_err(|error| ProvenanceError::io(&path, "listing the folder", error))?;
         for entry in entries {
             let entry = entry.map_err(|error| ProvenanceError::io(&path, "listing the folder", error))?;
             let name = entry.file_name();

@@ -46,7 +46,9 @@ pub enum ProvenanceError {
         expected: &'static str,
     },
     /// The bytes kept changing while they were read, so no digest would be true of them.
-    #[error("{path} changed while it was hashed, {tries} times in a row; write to another name and rename it into place")]
+    #[error(
+        "{path} changed while it was hashed, {tries} times in a row; write to another name and rename it into place"
+    )]
     Changing {
         /// The file or folder.
         path: PathBuf,
@@ -64,7 +66,9 @@ pub enum ProvenanceError {
         what: &'static str,
     },
     /// A link that leads out of its folder: what it names could change without the digest noticing.
-    #[error("{path} is a symbolic link that leads out of its folder; put the file itself there, or name the folder that it is in")]
+    #[error(
+        "{path} is a symbolic link that leads out of its folder; put the file itself there, or name the folder that it is in"
+    )]
     LinkOutside {
         /// The link.
         path: PathBuf,

@@ -9,11 +9,11 @@ use picket_ledger::Hash;
 use picket_ledger::entry::Record;
 use picket_ledger::hash::sha256;
 
+use super::ProvenanceError;
 use super::cache::{DigestCache, now_ns, settled};
 use super::file::{FileStamp, Progress};
 use super::folder::{FolderDigest, FolderFile, FolderLimits, Listing, hash_listed, list_folder};
 use super::observe::{observed_features, observed_prompts, observed_weights};
-use super::ProvenanceError;
 
 /// Feature definitions are text for people.
 const MAX_FEATURE_BYTES: u64 = 8 << 20;

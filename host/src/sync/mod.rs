@@ -30,8 +30,8 @@ pub use alarm::{Alarm, AlarmKind};
 pub use client::{Client, ClientOptions};
 pub use outbox::{CutLimits, Outbox, OutboxError};
 pub use round::{Keeper, Report, Uplink};
-pub use state::{State, Status};
-pub use task::{SyncHandle, Task, TaskOptions};
+pub use state::{State, Status, Stored, stored};
+pub use task::{SyncHandle, Task, TaskOptions, pause_after};
 
 /// Named value: the size up to which the auditor acknowledged, 8 bytes big-endian.
 pub const ACKNOWLEDGED_NAME: &str = "sync/acknowledged";

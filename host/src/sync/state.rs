@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::Alarm;
+use super::{ACKNOWLEDGED_NAME, ALARM_NAME, Alarm};
+use crate::evidence::{Evidence, EvidenceError};
 
 /// Counters since the start, and the state that outlives a restart. Written by the one round that runs,
 /// read by anybody.
@@ -60,6 +61,26 @@ pub struct Status {
     pub error: Option<String>,
     /// The alarm that stands.
     pub alarm: Option<Alarm>,
+}
+
+/// What of the state outlives a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stored {
+    /// Entries below this size have a verified receipt.
+    pub acknowledged: u64,
+    /// The alarm that stands.
+    pub alarm: Option<Alarm>,
+}
+
+/// Reads the stored state beside a ledger, whoever holds it.
+///
+/// # Errors
+/// [`EvidenceError`]; [`EvidenceError::Answer`] if the alarm cannot be read, which is no sign of none.
+pub fn stored(evidence: &Evidence) -> Result<Stored, EvidenceError> {
+    let acknowledged = evidence.named(ACKNOWLEDGED_NAME)?.and_then(|bytes| bytes.try_into().ok());
+    let alarm = evidence.named(ALARM_NAME)?.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+    let alarm = alarm.map_err(|error| EvidenceError::Answer(format!("the stored alarm: {error}")))?;
+    Ok(Stored { acknowledged: acknowledged.map_or(0, u64::from_be_bytes), alarm })
 }
 
 impl State {

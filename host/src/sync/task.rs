@@ -181,6 +181,12 @@ impl Task {
     }
 }
 
+/// How long to wait after so many failures in a row, with jitter: one second, doubling, at most five minutes.
+#[must_use]
+pub fn pause_after(failures: u32) -> Duration {
+    jittered(backoff(failures, &TaskOptions::every(Duration::ZERO)), random_fraction())
+}
+
 /// `first × 2^(failures - 1)`, at most the longest.
 fn backoff(failures: u32, options: &TaskOptions) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);

@@ -92,7 +92,8 @@ struct Decimal;
 impl<'de> Deserialize<'de> for Decimal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || D::Error::custom(format!("{:?} is no decimal number", text.chars().take(80).collect::<String>()));
+        let wrong =
+            || D::Error::custom(format!("{:?} is no decimal number", text.chars().take(80).collect::<String>()));
         let allowed = |character: char| character.is_ascii_digit() || matches!(character, '.' | '-' | '+' | 'e' | 'E');
         let digit_first = text.trim_start_matches('-').starts_with(|character: char| character.is_ascii_digit());
         if text.len() > 40 || !text.chars().all(allowed) || !digit_first {

@@ -36,7 +36,8 @@ fn an_evaluation_stands_for_its_document_and_links_weights_and_slice() {
 
 #[test]
 fn the_other_kinds() {
-    let slice = format!(r#"{{"name":"loans","version":"2026-10","digest":"{A}","rows":5000,"filter":"x > 1","source":"s"}}"#);
+    let slice =
+        format!(r#"{{"name":"loans","version":"2026-10","digest":"{A}","rows":5000,"filter":"x > 1","source":"s"}}"#);
     assert_eq!(parse(RecordKind::DatasetSlice, &slice).unwrap().digest, [0x11; 32]);
     let features = r#"{"name":"credit","version":"4","features":[{"name":"age","type":"integer","definition":"years","unit":"a"}],"change":"rollback"}"#;
     assert_eq!(parse(RecordKind::FeatureDefinition, features).unwrap().digest, sha256(features.as_bytes()));
@@ -56,7 +57,8 @@ fn errors_name_file_line_and_field() {
     let message = parse(RecordKind::ModelVersion, &unknown).unwrap_err();
     assert!(message.starts_with("f.json:4:") && message.contains("unknown field `author`"), "{message}");
 
-    let digest = format!("{{\"model\":\"m\",\"version\":\"1\",\n\"weights\":\"{A}\",\"trained_on\":[\"{B}\",\n\"md5:12\"]}}");
+    let digest =
+        format!("{{\"model\":\"m\",\"version\":\"1\",\n\"weights\":\"{A}\",\"trained_on\":[\"{B}\",\n\"md5:12\"]}}");
     let message = parse(RecordKind::ModelVersion, &digest).unwrap_err();
     assert!(message.starts_with("f.json:3:") && message.contains("field `trained_on[1]`"), "{message}");
     assert!(message.contains("\"md5:12\" is no digest"), "{message}");
@@ -79,13 +81,19 @@ fn values_of_the_wrong_form_are_refused() {
         let text = version(A).replace("\"m\"", &format!("\"{model}\""));
         assert!(parse(RecordKind::ModelVersion, &text).is_err(), "{model:?}");
     }
-    let evaluation = |metrics: &str| {
-        format!(r#"{{"model":"m","version":"1","weights":"{A}","slice":"{B}","metrics":{metrics}}}"#)
-    };
+    let evaluation =
+        |metrics: &str| format!(r#"{{"model":"m","version":"1","weights":"{A}","slice":"{B}","metrics":{metrics}}}"#);
     assert!(parse(RecordKind::Evaluation, &evaluation(r#"{"a":"-0.5"}"#)).is_ok());
     for metrics in [
-        r#"{"a":0.5}"#, r#"{"a":"NaN"}"#, r#"{"a":"inf"}"#, r#"{"a":"1e999"}"#, r#"{"a":".5"}"#, r#"{"a":""}"#,
-        r#"{"a":"1","a":"2"}"#, "[]", r#"{"a":"1.2.3"}"#,
+        r#"{"a":0.5}"#,
+        r#"{"a":"NaN"}"#,
+        r#"{"a":"inf"}"#,
+        r#"{"a":"1e999"}"#,
+        r#"{"a":".5"}"#,
+        r#"{"a":""}"#,
+        r#"{"a":"1","a":"2"}"#,
+        "[]",
+        r#"{"a":"1.2.3"}"#,
     ] {
         assert!(parse(RecordKind::Evaluation, &evaluation(metrics)).is_err(), "{metrics}");
     }
@@ -110,6 +118,9 @@ fn trailing_text_large_and_foreign_documents_are_refused() {
     assert!(message.contains("`weights`") && message.contains("model-version"), "{message}");
     let message = parse(RecordKind::ModelVersion, "{\n\"model\":\"\u{9b}\"}").unwrap_err();
     assert!(message.starts_with("f.json:2:10: control character U+009B"), "{message}");
-    let many = format!(r#"{{"model":"m","version":"1","weights":"{A}","trained_on":[{}]}}"#, vec![format!("\"{B}\""); 870].join(","));
+    let many = format!(
+        r#"{{"model":"m","version":"1","weights":"{A}","trained_on":[{}]}}"#,
+        vec![format!("\"{B}\""); 870].join(",")
+    );
     assert!(many.len() < MAX_DOCUMENT_BYTES && parse(RecordKind::ModelVersion, &many).is_ok());
 }

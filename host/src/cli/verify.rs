@@ -1,0 +1,336 @@
+//! `picket verify`: is this evidence what a box signed?
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use picket_ledger::entry::{Body, Header, Kind};
+use picket_ledger::hash::{leaf_hash, to_hex};
+use picket_ledger::receipt::CosignerKey;
+use picket_ledger::tree::CompactRange;
+use picket_ledger::{SignedCheckpoint, VerifyingKey};
+use serde_json::{Value, json};
+
+use super::text::{clean, safe_json, time};
+use super::{Answer, BadInput, Exit, Output, print};
+use crate::evidence::{Evidence, EvidenceError, LEDGER_FOLDER, MAX_FILE_BYTES, PayloadCheck, decode, verify_file};
+
+/// Problems that are told; more are counted.
+const MAX_PROBLEMS: usize = 100;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A data folder, a segment, or a .tlog-proof bundle.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// The box's public key, or a file that holds it. A data folder has its own, which shows that the
+    /// folder is consistent, not whose it is.
+    #[arg(long, value_name = "KEY|FILE")]
+    key: Option<String>,
+    /// The auditor's public key, or a file that holds it: its signature is then demanded too.
+    #[arg(long, value_name = "KEY|FILE")]
+    auditor_key: Option<String>,
+}
+
+pub(super) fn run(args: &Args, output: Output) -> Answer {
+    let key = args.key.as_deref().map(box_key).transpose()?;
+    let auditor = args.auditor_key.as_deref().map(auditor_key).transpose()?;
+    let metadata =
+        std::fs::metadata(&args.path).map_err(|error| BadInput(format!("{}: {error}", args.path.display())))?;
+    if metadata.is_dir() {
+        return folder(&args.path, key, auditor.as_ref(), output);
+    }
+    let Some(key) = key else {
+        let message = "--key is needed: the box's public key (<data>/keys/box.pub on the box, or as it was enrolled with the auditor)";
+        return Err(BadInput(message.to_owned()).into());
+    };
+    file(&args.path, &key, auditor.as_ref(), output)
+}
+
+fn file(path: &Path, key: &VerifyingKey, auditor: Option<&CosignerKey>, output: Output) -> Answer {
+    let shown = path.display();
+    let bytes = read_bounded(path)?;
+    match verify_file(&bytes, key, auditor) {
+        Ok(verified) => {
+            if output.json {
+                let mut value = serde_json::to_value(&verified)?;
+                value["verified"] = true.into();
+                value["file"] = shown.to_string().into();
+                print(safe_json(&value))?;
+                return Ok(Exit::Done);
+            }
+            let last = verified.first + verified.entries - 1;
+            let range = if verified.entries == 1 {
+                format!("entry {last}")
+            } else {
+                format!("entries {} to {last}", verified.first)
+            };
+            print(format_args!("VERIFIED {shown}: {range} of {}", clean(&verified.origin)))?;
+            print(format_args!("  under its checkpoint of {} entries, root {}", verified.size, verified.root))?;
+            print(format_args!("  signed by {key}"))?;
+            if let Some(received) = verified.received {
+                print(format_args!("  the auditor signed for it at {}", time(received.saturating_mul(1000))))?;
+            }
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            let why = format!("{:#}", anyhow::Error::new(error));
+            if output.json {
+                print(safe_json(&json!({ "verified": false, "file": shown.to_string(), "message": why })))?;
+            } else {
+                print(format_args!("NOT VERIFIED {shown}: {}", clean(&why)))?;
+            }
+            Ok(Exit::Found)
+        }
+    }
+}
+
+fn read_bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| BadInput(format!("{}: {error}", path.display())))?;
+    file.take(MAX_FILE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("reading {}", path.display()))?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(
+            BadInput(format!("{}: no segment or bundle has more than {MAX_FILE_BYTES} bytes", path.display())).into()
+        );
+    }
+    Ok(bytes)
+}
+
+/// What was found in a folder.
+struct Findings {
+    entries: u64,
+    checkpoints: u64,
+    payloads: u64,
+    problems: Vec<(Option<u64>, String)>,
+    more: u64,
+}
+
+impl Findings {
+    fn add(&mut self, index: Option<u64>, problem: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push((index, problem));
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+fn folder(path: &Path, key: Option<VerifyingKey>, auditor: Option<&CosignerKey>, output: Output) -> Answer {
+    // The ledger's own folder is taken for the data folder around it.
+    let inner = !path.join(LEDGER_FOLDER).is_dir() && path.file_name().is_some_and(|name| name == LEDGER_FOLDER);
+    let data =
+        if inner { path.parent().filter(|data| !data.as_os_str().is_empty()).unwrap_or(Path::new(".")) } else { path };
+    let own = key.is_none();
+    let key = match key {
+        Some(key) => key,
+        None => crate::keys::load_public(data)?,
+    };
+    let mut findings = Findings { entries: 0, checkpoints: 0, payloads: 0, problems: Vec::new(), more: 0 };
+    let mut head = Value::Null;
+    match Evidence::open(data) {
+        Err(error @ EvidenceError::Missing(_)) => return Err(BadInput(error.to_string()).into()),
+        Err(error @ EvidenceError::Held { .. }) => return Err(error.into()),
+        // What cannot be opened is damaged, and that is a finding.
+        Err(error) => findings.add(None, format!("{:#}", anyhow::Error::new(error))),
+        Ok(evidence) => {
+            if let Err(error) = walk(&evidence, &key, auditor, &mut findings) {
+                findings.add(Some(findings.entries), format!("{error:#}"));
+            }
+            if let Ok(seen) = evidence.head() {
+                head = json!({ "origin": seen.origin, "size": seen.size, "root": to_hex(&seen.root) });
+            }
+        }
+    }
+    tell(path, &key, own, &head, &findings, output)
+}
+
+/// Everything from the first entry on: each decodes and stands where it says; the tree over them gives the
+/// root of every checkpoint that the ledger has; each checkpoint is signed by `key`; each payload that is
+/// kept is the one that was judged.
+fn walk(
+    evidence: &Evidence,
+    key: &VerifyingKey,
+    auditor: Option<&CosignerKey>,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let head = evidence.head()?;
+    let mut tree = CompactRange::new();
+    let mut next_checkpoint = checkpoint_from(evidence, 0, key, findings)?;
+    for next in evidence.entries(0..head.size) {
+        let (index, bytes) = next?;
+        check_entry(evidence, index, &bytes, findings)?;
+        tree.push(leaf_hash(&bytes));
+        findings.entries += 1;
+        while let Some((size, root)) = next_checkpoint {
+            if size > tree.size() {
+                break;
+            }
+            if size == tree.size() && root.is_some_and(|root| root != tree.root()) {
+                findings.add(
+                    Some(index),
+                    format!("the first {size} entries do not give the root that their checkpoint signs"),
+                );
+            }
+            next_checkpoint = checkpoint_from(evidence, size + 1, key, findings)?;
+        }
+    }
+    if tree.size() != head.size {
+        findings.add(
+            Some(tree.size()),
+            format!("the ledger ends at {} and says that it has {} entries", tree.size(), head.size),
+        );
+    } else if tree.root() != head.root {
+        findings.add(None, "the entries do not give the root that the ledger states".to_owned());
+    }
+    if let Some((size, _)) = next_checkpoint {
+        findings.add(
+            Some(tree.size()),
+            format!("TRUNCATION: a checkpoint signs {size} entries, and there are {}", tree.size()),
+        );
+    }
+    check_receipt(evidence, key, auditor, &tree, findings)
+}
+
+/// The next checkpoint of at least `size` entries: its size, and its root if the signature holds.
+fn checkpoint_from(
+    evidence: &Evidence,
+    size: u64,
+    key: &VerifyingKey,
+    findings: &mut Findings,
+) -> anyhow::Result<Option<(u64, Option<picket_ledger::Hash>)>> {
+    let Some(note) = evidence.checkpoint_at_or_after(size)? else { return Ok(None) };
+    findings.checkpoints += 1;
+    match SignedCheckpoint::open(&note, key) {
+        Ok(signed) => Ok(Some((signed.checkpoint.size, Some(signed.checkpoint.root)))),
+        Err(error) => {
+            findings
+                .add(size.checked_sub(1), format!("a checkpoint of at least {size} entries does not hold: {error}"));
+            Ok(picket_ledger::checkpoint::peek(&note).ok().map(|checkpoint| (checkpoint.size, None)))
+        }
+    }
+}
+
+fn check_entry(evidence: &Evidence, index: u64, bytes: &[u8], findings: &mut Findings) -> anyhow::Result<()> {
+    let entry = match decode(index, bytes) {
+        Ok(entry) => entry,
+        Err(error) => {
+            findings.add(Some(index), format!("{:#}", anyhow::Error::new(error)));
+            return Ok(());
+        }
+    };
+    if entry.index != index {
+        findings.add(Some(index), format!("entry {index} says that it is entry {}", entry.index));
+    }
+    let Body::Verdict(verdict) = &entry.body else { return Ok(()) };
+    debug_assert!(matches!(Header::read(bytes), Ok(Header { kind: Kind::Verdict, .. })));
+    match evidence.payload(verdict.invocation) {
+        Ok(Some(stored)) => {
+            findings.payloads += 1;
+            if stored.check(verdict.invocation, &verdict.payload) == PayloadCheck::Differs {
+                findings.add(Some(index), format!("the payload kept for entry {index} is not the one that was judged"));
+            }
+        }
+        Ok(None) => (),
+        Err(EvidenceError::Answer(why)) => findings.add(Some(index), format!("the payload of entry {index}: {why}")),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn check_receipt(
+    evidence: &Evidence,
+    key: &VerifyingKey,
+    auditor: Option<&CosignerKey>,
+    tree: &CompactRange,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let (note, auditor) = match (evidence.receipt()?, auditor) {
+        (Some(note), Some(auditor)) => (note, auditor),
+        (None, Some(_)) => {
+            findings.add(None, "there is no receipt of the auditor".to_owned());
+            return Ok(());
+        }
+        (_, None) => return Ok(()),
+    };
+    match picket_ledger::receipt::Receipt::open(&note, key, auditor) {
+        Err(error) => findings.add(None, format!("the receipt does not hold: {error}")),
+        Ok(receipt) if receipt.checkpoint.size > tree.size() => findings.add(
+            Some(tree.size()),
+            format!(
+                "TRUNCATION: the auditor signed for {} entries, and there are {}",
+                receipt.checkpoint.size,
+                tree.size()
+            ),
+        ),
+        Ok(_) => (),
+    }
+    Ok(())
+}
+
+fn tell(path: &Path, key: &VerifyingKey, own: bool, head: &Value, findings: &Findings, output: Output) -> Answer {
+    let sound = findings.problems.is_empty();
+    let first = findings.problems.iter().filter_map(|(index, _)| *index).min();
+    if output.json {
+        let problems: Vec<Value> =
+            findings.problems.iter().map(|(index, problem)| json!({ "index": index, "message": problem })).collect();
+        print(safe_json(&json!({
+            "verified": sound,
+            "what": "data folder",
+            "path": path.display().to_string(),
+            "head": head,
+            "entries": findings.entries,
+            "checkpoints": findings.checkpoints,
+            "payloads": findings.payloads,
+            "key": key.to_string(),
+            "own_key": own,
+            "first_bad": first,
+            "problems": problems,
+            "more_problems": findings.more,
+        })))?;
+    } else {
+        let word = if sound { "VERIFIED" } else { "NOT VERIFIED" };
+        print(format_args!(
+            "{word} {}: {} entries, {} checkpoints, {} payloads",
+            path.display(),
+            findings.entries,
+            findings.checkpoints,
+            findings.payloads
+        ))?;
+        for (index, problem) in &findings.problems {
+            let place = index.map_or(String::new(), |index| format!("entry {index}: "));
+            print(format_args!("  {place}{}", clean(problem)))?;
+        }
+        if findings.more > 0 {
+            print(format_args!("  … and {} more", findings.more))?;
+        }
+        print(format_args!("  key {key}"))?;
+        if own {
+            print(
+                "  That is the folder's own key: this shows that the folder is consistent, not whose it is. Give --key to tell.",
+            )?;
+        }
+    }
+    Ok(if sound { Exit::Done } else { Exit::Found })
+}
+
+fn box_key(text: &str) -> anyhow::Result<VerifyingKey> {
+    let text = key_text(text)?;
+    VerifyingKey::parse(&text).map_err(|error| BadInput(format!("--key: {error}")).into())
+}
+
+fn auditor_key(text: &str) -> anyhow::Result<CosignerKey> {
+    let text = key_text(text)?;
+    CosignerKey::parse(&text).map_err(|error| BadInput(format!("--auditor-key: {error}")).into())
+}
+
+/// The key itself, or the first line of the file that is named.
+fn key_text(text: &str) -> anyhow::Result<String> {
+    if !Path::new(text).is_file() {
+        return Ok(text.to_owned());
+    }
+    let content = std::fs::read_to_string(text).map_err(|error| BadInput(format!("{text}: {error}")))?;
+    Ok(content.lines().next().unwrap_or_default().trim().to_owned())
+}
