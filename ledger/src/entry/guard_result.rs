@@ -97,7 +97,8 @@ pub enum Outcome {
         digest: Hash,
         /// What it noticed.
         findings: Vec<Finding>,
-        /// How many findings this entry leaves out to fit; see [`Verdict::clip`].
+        /// How many findings this entry leaves out to fit; see
+        /// [`Verdict::clip`](super::Verdict::clip).
         omitted: u32,
     },
     /// The guard gave no verdict.
