@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmtime::component::{ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, Store, Trap};
 
 use crate::engine::Inner;
 use crate::error::{Cause, Failure};
@@ -83,7 +83,9 @@ pub(crate) fn failure(error: &wasmtime::Error, confines: &Confines, stage: Stage
         return Failure::new(Cause::Trap, trap.to_string());
     }
     let message = error.root_cause().to_string();
-    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() || stage == Stage::Start {
+    let exhausted =
+        error.downcast_ref::<PoolConcurrencyLimitError>().is_some() || error.downcast_ref::<OutOfMemory>().is_some();
+    if exhausted || stage == Stage::Start {
         return Failure::new(Cause::Unavailable, format!("no instance could be made: {message}"));
     }
     if message.contains("fuel allocated for hostcalls") {

@@ -36,10 +36,12 @@ impl Stream {
     pub(crate) fn open(guard: &Validator, inference: &Inference) -> Result<Self, Failure> {
         let inner = &*guard.inner;
         let engine = &inner.engine.inner;
-        let (slot, mut live) = guard.instance(&engine.streams)?;
+        let _running = engine.ticker.running();
+        let (slot, live) = guard.instance(&engine.streams)?;
         std::mem::forget(slot);
         let place = Place(inner.engine.clone());
-        let _running = engine.ticker.running();
+        // Bound after the place, so that on an error it is dropped before.
+        let mut live = live;
         let functions = functions(&mut live).map_err(|error| Failure::answer(error.to_string()))?;
         let inference = Inference { output: None, ..inference.clone() };
         let begin = functions.func_begin();

@@ -102,8 +102,8 @@ impl Validator {
     /// A failure when the guard gave no valid verdict; see [`Cause`].
     pub fn check(&self, inference: &Inference) -> Result<Verdict, Failure> {
         let guard = &*self.inner;
-        let (_slot, mut live) = self.instance(&guard.engine.inner.checks)?;
         let _running = guard.engine.inner.ticker.running();
+        let (_slot, mut live) = self.instance(&guard.engine.inner.checks)?;
         let function = live
             .instance
             .get_typed_func::<(wit::Inference<'_>,), (Result<Verdict, String>,)>(&mut live.store, &guard.check)
@@ -161,7 +161,7 @@ impl Validator {
         &self.inner.limits
     }
 
-    /// A fresh, configured instance under the deadline of one call, from the places of `slots`.
+    /// A fresh, configured instance under the deadline of one call, from the places of `slots`. The ticker must run.
     pub(crate) fn instance<'a>(&self, slots: &'a Slots) -> Result<(crate::slots::Slot<'a>, Live), Failure> {
         let guard = &*self.inner;
         let engine = &guard.engine.inner;
@@ -170,7 +170,6 @@ impl Validator {
             Failure::new(Cause::Unavailable, "every instance was busy until its deadline; raise `instances`")
         })?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let _running = engine.ticker.running();
         let mut live = Live::start(engine, &guard.pre, &guard.limits, left)?;
         if guard.report.start == Start::ConfiguredFresh {
             self.configure(&mut live)?;

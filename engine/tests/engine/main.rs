@@ -4,10 +4,12 @@
 mod answers;
 mod cache;
 mod detector;
+mod edits;
 mod guard;
 mod isolation;
 mod limits;
 mod load;
+mod small;
 mod stream;
 
 use std::sync::OnceLock;
