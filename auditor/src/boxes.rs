@@ -174,15 +174,7 @@ impl Boxes {
         let head = load_head(origin, &key, archive)?;
         let declared = self.declared(origin, &key)?;
         let incidents = incidents.of(origin)?;
-        Ok(BoxState {
-            origin: origin.clone(),
-            key,
-            head,
-            declared,
-            incidents,
-            early: None,
-            received_ms: None,
-        })
+        Ok(BoxState { origin: origin.clone(), key, head, declared, incidents, early: None, received_ms: None })
     }
 
     /// The declared checkpoints on disk, by ascending size.

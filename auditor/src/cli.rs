@@ -145,7 +145,8 @@ fn keygen(common: &Common, public: bool) -> anyhow::Result<u8> {
         crate::key::generate(&config.key, &config.id)?
     };
     let cosigner = CosignerKey::of(&key);
-    let value = json!({ "id": config.id.as_str(), "key": cosigner.to_string(), "ledger_key": key.verifier().to_string() });
+    let value =
+        json!({ "id": config.id.as_str(), "key": cosigner.to_string(), "ledger_key": key.verifier().to_string() });
     print(common, &value, || format!("{cosigner}\n"))?;
     Ok(0)
 }
@@ -160,19 +161,14 @@ fn enrol(common: &Common, origin: &str, key: Option<String>, file: Option<PathBu
         (None, None) => return Err(AuditorError::Input("--key or --key-file is needed".into()).into()),
     };
     durable::create_folder(&config.data)?;
+    // The entry in the auditor's own ledger is written by whoever holds it: a running server when it first hears of
+    // the box, or we.
+    let own = open_own(&config)?;
     let writer = Writer::open(&config.data, false)?;
     let vault = Vault::new(&config.data);
     let new = vault.boxes.enrol(&writer, &origin, &key)?;
-    // The entry in the auditor's own ledger is written by whoever holds it: a running server when it first hears of
-    // the box, or we.
-    match open_own(&config) {
-        Ok(Some(own)) => {
-            if let Some(key) = vault.boxes.key(&origin)? {
-                own.enrolment(&origin, &key)?;
-            }
-        }
-        Ok(None) => {}
-        Err(error) => return Err(error).context("the box is enrolled, but the enrolment could not be recorded"),
+    if let (Some(own), Some(key)) = (own, vault.boxes.key(&origin)?) {
+        own.enrolment(&origin, &key).context("the box is enrolled, but the enrolment could not be recorded")?;
     }
     let value = json!({ "origin": origin.as_str(), "new": new });
     let word = if new { "enrolled" } else { "was enrolled already" };
@@ -197,22 +193,21 @@ fn verify_evidence(common: &Common, origin: Option<&str>) -> anyhow::Result<u8> 
     let config = Config::load(&common.config)?;
     let key = crate::key::load(&config.key, &config.id)?;
     let vault = Vault::new(&config.data);
-    let only = match origin {
-        None => None,
-        Some(name) => Some(
-            vault
-                .enrolled(name)?
-                .ok_or_else(|| AuditorError::Input(format!("no box {name:?} is enrolled in {}", config.data.display())))?,
-        ),
-    };
+    let only =
+        match origin {
+            None => None,
+            Some(name) => Some(vault.enrolled(name)?.ok_or_else(|| {
+                AuditorError::Input(format!("no box {name:?} is enrolled in {}", config.data.display()))
+            })?),
+        };
     let never = AtomicBool::new(false);
     let mut verification = verify::verify(&vault, &CosignerKey::of(&key), only.as_ref(), &never)?;
-    if only.is_none() {
-        if let Some(own) = open_own(&config)? {
-            let own = own.verify()?;
-            verification.verified &= own.problems.is_empty();
-            verification.own = Some(own);
-        }
+    if only.is_none()
+        && let Some(own) = open_own(&config)?
+    {
+        let own = own.verify()?;
+        verification.verified &= own.problems.is_empty();
+        verification.own = Some(own);
     }
     print(common, &verification, || show::verification(&verification))?;
     Ok(u8::from(!verification.verified))

@@ -66,8 +66,7 @@ impl Config {
             message: format!("cannot be read: {error}"),
         })?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self::parse(&text, folder)
-            .map_err(|message| AuditorError::Config { path: path.to_path_buf(), message })
+        Self::parse(&text, folder).map_err(|message| AuditorError::Config { path: path.to_path_buf(), message })
     }
 
     /// Checks the text of a configuration; `folder` is what relative paths are relative to.
@@ -78,9 +77,9 @@ impl Config {
         let raw: Raw = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         let id = Origin::parse(&raw.auditor.id).map_err(|error| format!("[auditor] id: {error}"))?;
         let listen = raw.auditor.listen.as_deref().unwrap_or("127.0.0.1:7400");
-        let listen = listen
-            .parse()
-            .map_err(|_| format!("[auditor] listen = {listen:?}: not an address with a port, as in \"127.0.0.1:7400\""))?;
+        let listen = listen.parse().map_err(|_| {
+            format!("[auditor] listen = {listen:?}: not an address with a port, as in \"127.0.0.1:7400\"")
+        })?;
         Ok(Self {
             id,
             listen,

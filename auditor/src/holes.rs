@@ -101,8 +101,7 @@ impl Holes {
 
     /// The account of what was read.
     pub fn account(&self) -> Account {
-        let mut account =
-            Account { lost: self.lost, dropped: self.dropped, twice: self.twice, ..Account::default() };
+        let mut account = Account { lost: self.lost, dropped: self.dropped, twice: self.twice, ..Account::default() };
         for (start, (end, since)) in &self.open {
             let count = end - start;
             if self.latest_ms.saturating_sub(*since) < IN_FLIGHT_MS {

@@ -69,10 +69,7 @@ impl App {
 }
 
 async fn segments(State(app): State<App>, request: Request) -> Response {
-    let turn = match Turn::take(&app, app.limits().deadline) {
-        Ok(turn) => turn,
-        Err(answer) => return answer,
-    };
+    let Some(turn) = Turn::take(&app, app.limits().deadline) else { return answers::busy() };
     let body = match turn.body(&app, request).await {
         Ok(body) => body,
         Err(answer) => return answer,
@@ -81,10 +78,7 @@ async fn segments(State(app): State<App>, request: Request) -> Response {
 }
 
 async fn checkpoint(State(app): State<App>, request: Request) -> Response {
-    let turn = match Turn::take(&app, app.limits().deadline) {
-        Ok(turn) => turn,
-        Err(answer) => return answer,
-    };
+    let Some(turn) = Turn::take(&app, app.limits().deadline) else { return answers::busy() };
     let body = match turn.body(&app, request).await {
         Ok(body) => body,
         Err(answer) => return answer,
@@ -99,7 +93,10 @@ async fn boxes(State(app): State<App>) -> Response {
 
 async fn trace(State(app): State<App>, Path(id): Path<String>) -> Response {
     let deadline = app.limits().deadline;
-    answer(&app, deadline, move |auditor, cancel| Ok(answers::json(StatusCode::OK, &auditor.trace(&id, false, cancel)?))).await
+    answer(&app, deadline, move |auditor, cancel| {
+        Ok(answers::json(StatusCode::OK, &auditor.trace(&id, false, cancel)?))
+    })
+    .await
 }
 
 async fn verify_all(State(app): State<App>) -> Response {
@@ -139,8 +136,8 @@ where
     F: FnOnce(&Auditor, &AtomicBool) -> Result<Response> + Send + 'static,
 {
     match Turn::take(app, deadline) {
-        Ok(turn) => turn.run(app, work).await,
-        Err(answer) => answer,
+        Some(turn) => turn.run(app, work).await,
+        None => answers::busy(),
     }
 }
 
@@ -151,12 +148,13 @@ struct Turn {
 }
 
 impl Turn {
-    fn take(app: &App, deadline: Duration) -> Result<Self, Response> {
+    /// A permit, or `None` while all are taken.
+    fn take(app: &App, deadline: Duration) -> Option<Self> {
         match Arc::clone(&app.work).try_acquire_owned() {
-            Ok(permit) => Ok(Self { permit, until: Instant::now() + deadline }),
+            Ok(permit) => Some(Self { permit, until: Instant::now() + deadline }),
             Err(_) => {
                 app.auditor.metrics().refused(Refused::Busy);
-                Err(answers::busy())
+                None
             }
         }
     }

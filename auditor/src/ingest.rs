@@ -101,7 +101,7 @@ pub(crate) fn segment(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
     let Ok(origin) = Origin::parse(segment.origin) else { return Ok(Answer::Unknown(segment.origin.to_owned())) };
     let Some(state) = auditor.state(&origin)? else { return Ok(Answer::Unknown(origin.to_string())) };
     let mut state = boxes::lock(&state);
-    let head = state.head.clone()?;
+    let head = current_head(auditor, &mut state)?;
     let mut ingest = Ingest { auditor, state: &mut state, head };
     match segment.verify(&ingest.state.key) {
         Ok(verified) => ingest.verified(&segment, &verified, bytes),
@@ -119,11 +119,19 @@ pub(crate) fn checkpoint(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
     let Ok(origin) = Origin::parse(&name) else { return Ok(Answer::Unknown(name)) };
     let Some(state) = auditor.state(&origin)? else { return Ok(Answer::Unknown(name)) };
     let mut state = boxes::lock(&state);
-    let head = state.head.clone()?;
+    let head = current_head(auditor, &mut state)?;
     match SignedCheckpoint::open_alone(note, &state.key) {
         Ok(note) => Ingest { auditor, state: &mut state, head }.declared(note),
         Err(error) => Ok(Answer::Invalid(crate::words(&error))),
     }
+}
+
+/// What is held of a box. Evidence that was damaged is looked at again: somebody may have put it right.
+fn current_head(auditor: &Auditor, state: &mut BoxState) -> Result<Head> {
+    if state.head.is_err() {
+        state.head = boxes::load_head(&state.origin, &state.key, auditor.archive())?;
+    }
+    Ok(state.head.clone()?)
 }
 
 struct Ingest<'a> {
@@ -136,7 +144,9 @@ struct Ingest<'a> {
 impl Ingest<'_> {
     fn verified(&mut self, segment: &SegmentRef<'_>, verified: &VerifiedSegment, bytes: &[u8]) -> Result<Answer> {
         let next = self.head.size;
-        if segment.first < next && self.auditor.archive().segment(&self.state.origin, segment.first)?.as_deref() == Some(bytes) {
+        if segment.first < next
+            && self.auditor.archive().segment(&self.state.origin, segment.first)?.as_deref() == Some(bytes)
+        {
             return self.again(verified, bytes);
         }
         if let Some(held) = self.contradicted(&verified.checkpoint)? {
@@ -285,7 +295,8 @@ impl Ingest<'_> {
         let claimed = self.state.largest_claim();
         if size < claimed {
             let message = format!("the box says that it has {size} entries, and has signed {claimed} before");
-            let held = self.state.declared.last().map(|last| last.text.clone()).or_else(|| self.head.checkpoint.clone());
+            let held =
+                self.state.declared.last().map(|last| last.text.clone()).or_else(|| self.head.checkpoint.clone());
             let seen = Observed {
                 kind: IncidentKind::Rollback,
                 size,

@@ -21,7 +21,8 @@ const MAX_KEY_FILE_BYTES: u64 = 4096;
 /// [`AuditorError::Config`] when the file exists: a key is never overwritten.
 pub fn generate(path: &Path, id: &Origin) -> Result<SigningKey> {
     let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *seed).map_err(|e| AuditorError::io("drawing randomness for", path, std::io::Error::other(e)))?;
+    getrandom::fill(&mut *seed)
+        .map_err(|e| AuditorError::io("drawing randomness for", path, std::io::Error::other(e)))?;
     let key = SigningKey::from_seed(id.as_str(), &seed).map_err(|error| AuditorError::Input(error.to_string()))?;
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         durable::create_folder(folder)?;
@@ -63,7 +64,10 @@ pub fn load(path: &Path, id: &Origin) -> Result<SigningKey> {
     let text = Zeroizing::new(text);
     let key = SigningKey::parse(text.trim_end()).map_err(|error| wrong(path, &error.to_string()))?;
     if key.name() != id.as_str() {
-        return Err(wrong(path, &format!("is the key of {:?}, the configuration says id = {:?}", key.name(), id.as_str())));
+        return Err(wrong(
+            path,
+            &format!("is the key of {:?}, the configuration says id = {:?}", key.name(), id.as_str()),
+        ));
     }
     Ok(key)
 }

@@ -65,9 +65,10 @@ mod tests {
     #[test]
     fn names_that_could_leave_the_folder_do_not() {
         let long = "x".repeat(MAX_ORIGIN_BYTES + 1);
-        for name in
-            ["", ".", "..", "../box", "/etc", "a/b", "a\\b", ".hidden", "-rf", "a\0b", "a b", "bóx", "a\n", "%2e%2e", &long]
-        {
+        for name in [
+            "", ".", "..", "../box", "/etc", "a/b", "a\\b", ".hidden", "-rf", "a\0b", "a b", "bóx", "a\n", "%2e%2e",
+            &long,
+        ] {
             assert!(Origin::parse(name).is_err(), "{name:?}");
         }
     }

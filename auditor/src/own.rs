@@ -8,9 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use picket_ledger::checkpoint::{Checkpoint, SignedCheckpoint};
-use picket_ledger::entry::{
-    self, Body, Enrolment, Entry, Heartbeat, Incident, MAX_MESSAGE_BYTES, Recovery, clip,
-};
+use picket_ledger::entry::{self, Body, Enrolment, Entry, Heartbeat, Incident, MAX_MESSAGE_BYTES, Recovery, clip};
 use picket_ledger::hash::{from_hex, leaf_hash, to_hex};
 use picket_ledger::tree::CompactRange;
 use picket_ledger::{SigningKey, VerifyingKey};
@@ -179,7 +177,8 @@ impl Own {
             body,
         };
         let bytes = entry.encode().map_err(|error| AuditorError::Input(crate::words(&error)))?;
-        let sign = |size: u64, root: &picket_ledger::Hash| Checkpoint::new(self.key.name(), size, *root).sign(&self.key);
+        let sign =
+            |size: u64, root: &picket_ledger::Hash| Checkpoint::new(self.key.name(), size, *root).sign(&self.key);
         let commit = Commit { entries: vec![bytes], named, checkpoint: Some(&sign), ..Commit::default() };
         log.commit(commit)?;
         Ok(())

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use picket_ledger::entry::Entry;
 use picket_ledger::hash::{leaf_hash, node_hash};
-use picket_ledger::tree::NodeSource;
+use picket_ledger::tree::{CompactRange, NodeSource};
 use picket_ledger::{Hash, VerifyingKey};
 
 use crate::archive::Archive;
@@ -102,7 +102,9 @@ impl<'a> Shelf<'a> {
                 path,
                 message: format!("entry {index} says that it is entry {}", entry.index),
             }),
-            Err(error) => Err(AuditorError::Evidence { path, message: format!("entry {index}: {}", crate::words(&error)) }),
+            Err(error) => {
+                Err(AuditorError::Evidence { path, message: format!("entry {index}: {}", crate::words(&error)) })
+            }
         }
     }
 
@@ -123,10 +125,10 @@ impl NodeSource for Nodes<'_> {
     type Error = AuditorError;
 
     fn node(&self, level: u8, number: u64) -> Result<Hash> {
-        if let Some(index) = self.index.filter(|_| level >= LEAST_LEVEL) {
-            if let Some(hash) = index.node(self.origin, level, number)? {
-                return Ok(hash);
-            }
+        if let Some(index) = self.index.filter(|_| level >= LEAST_LEVEL)
+            && let Some(hash) = index.node(self.origin, level, number)?
+        {
+            return Ok(hash);
         }
         if level == 0 {
             return self.leaf(number);
@@ -142,5 +144,94 @@ impl Nodes<'_> {
         let known = self.shelf.known(self.origin)?;
         let first = evidence::covering(&known.firsts, number).unwrap_or(0);
         Ok(leaf_hash(&self.shelf.entry_bytes(self.origin, first, number)?))
+    }
+}
+
+/// The nodes that one segment gives by itself: the subtrees of its frontier, and those that its entries complete. They
+/// are all that the proof of one of its entries under its own checkpoint needs.
+pub struct SegmentNodes {
+    held: Rc<Held>,
+    nodes: BTreeMap<(u8, u64), Hash>,
+}
+
+impl SegmentNodes {
+    /// The nodes of this segment.
+    pub fn new(held: Rc<Held>) -> Self {
+        let mut nodes = BTreeMap::new();
+        let segment = held.segment();
+        // The frontier has a subtree for each one-bit of `first`, from the highest to the lowest.
+        let levels = (0..u64::BITS).rev().filter(|level| (segment.first >> level) & 1 == 1);
+        for (level, hash) in levels.zip(&segment.frontier) {
+            // The subtree ends where the lower bits begin: it is the one before, counted in its own size.
+            let number = (segment.first >> level) - 1;
+            nodes.insert((u8::try_from(level).unwrap_or(u8::MAX), number), *hash);
+        }
+        if let Ok(mut range) = CompactRange::from_parts(segment.first, segment.frontier.clone()) {
+            for entry in &segment.entries {
+                range.push_with(leaf_hash(entry), |level, number, hash| {
+                    nodes.insert((level, number), *hash);
+                });
+            }
+        }
+        Self { held, nodes }
+    }
+}
+
+impl NodeSource for SegmentNodes {
+    type Error = AuditorError;
+
+    fn node(&self, level: u8, number: u64) -> Result<Hash> {
+        let missing = || self.held.damage(format!("it does not give node {number} of level {level}"));
+        self.nodes.get(&(level, number)).copied().ok_or_else(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use picket_ledger::hash::sha256;
+    use picket_ledger::proof::verify_inclusion;
+    use picket_ledger::{Checkpoint, Segment, SigningKey, tree};
+
+    #[test]
+    fn a_segment_proves_its_entries_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = crate::durable::Writer::open(folder.path(), true).unwrap();
+        let archive = Archive::new(folder.path());
+        let origin = Origin::parse("box-17").unwrap();
+        let key = SigningKey::from_seed("box-17", &[1; 32]).unwrap();
+        let entries: Vec<Vec<u8>> = (0..40_u8).map(|n| sha256(&[n]).to_vec()).collect();
+        let tree_at = |size: usize| {
+            let mut tree = CompactRange::new();
+            entries[..size].iter().for_each(|entry| tree.push(leaf_hash(entry)));
+            tree
+        };
+        let mut proven = 0;
+        for first in 0..entries.len() {
+            let end = entries.len() - first % 7;
+            if first >= end {
+                continue;
+            }
+            let after = tree_at(end);
+            let segment = Segment {
+                origin: "box-17".to_owned(),
+                first: first as u64,
+                frontier: tree_at(first).peaks().to_vec(),
+                entries: entries[first..end].to_vec(),
+                checkpoint: Checkpoint::new("box-17", end as u64, after.root()).sign(&key),
+            };
+            archive.put_segment(&writer, &origin, first as u64, &segment.encode().unwrap()).unwrap();
+            let held = evidence::read(&archive, &origin, &key.verifier(), first as u64).unwrap();
+            let nodes = SegmentNodes::new(Rc::new(held));
+            for (index, entry) in entries.iter().enumerate().take(end).skip(first) {
+                let path = tree::inclusion_proof(&nodes, index as u64, end as u64).unwrap();
+                verify_inclusion(index as u64, end as u64, &leaf_hash(entry), &path, &after.root()).unwrap();
+                proven += 1;
+            }
+            // An entry of another segment is not in it.
+            assert!(first < 2 || tree::inclusion_proof(&nodes, 0, end as u64).is_err());
+        }
+        assert!(proven > 500, "{proven}");
     }
 }

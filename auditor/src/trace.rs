@@ -12,16 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use picket_ledger::bundle::Bundle;
 use picket_ledger::entry::{Body, Entry, Verdict};
 use picket_ledger::hash::{leaf_hash, to_hex};
-use picket_ledger::tree;
+use picket_ledger::{Hash, VerifyingKey, tree};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock;
 use crate::error::{AuditorError, Result};
 use crate::index::{IdKind, Index, Place};
-use crate::shelf::Shelf;
+use crate::shelf::{SegmentNodes, Shelf};
 use crate::vault::Vault;
 
+use chain::Library;
 pub use chain::{Statement, Thing};
 
 /// The answer to `trace ID`.
@@ -111,12 +112,13 @@ pub fn trace(
     let cut = places.len() > limit;
     places.truncate(limit);
     let shelf = Shelf::new(&vault.archive, &vault.boxes);
+    let mut library = Library::new(&shelf, index, cancel);
     let mut matches = Vec::new();
     for (place, word) in places {
         if cancel.load(Ordering::Relaxed) {
             return Err(AuditorError::Cancelled);
         }
-        match one(vault, &shelf, index, &place, word, id) {
+        match one(vault, &shelf, index, &mut library, &place, word, id) {
             Ok(found) => matches.extend(found),
             Err(error @ AuditorError::Evidence { .. }) => problems.push(error.to_string()),
             Err(other) => return Err(other),
@@ -130,6 +132,7 @@ fn one(
     vault: &Vault,
     shelf: &Shelf<'_>,
     index: Option<&Index>,
+    library: &mut Library<'_>,
     place: &Place,
     word: &str,
     id: &str,
@@ -142,7 +145,7 @@ fn one(
     }
     let mut problems = Vec::new();
     let proof = prove(vault, shelf, index, place, &mut problems)?;
-    let chain = chain::chain(shelf, index, &place.origin, &entry, verdict, &mut problems)?;
+    let chain = chain::chain(library, &place.origin, &entry, verdict, &mut problems)?;
     let disputed = vault.incidents.of(&place.origin)?.iter().any(|report| report.kind.disputes());
     Ok(Some(Match {
         origin: place.origin.to_string(),
@@ -179,37 +182,47 @@ fn prove(
         None => None,
     };
     let checkpoint = receipt.or_else(|| head.checkpoint.clone()).unwrap_or_default();
-    // Nodes from the index first; if they do not lead to the signed root, they are wrong, and the evidence decides.
-    let mut failure = String::new();
     let mut bundle = Bundle { entry: Some(bytes.clone()), index: place.index, proof: Vec::new(), checkpoint };
+    let (mut size, mut root) = (head.size, head.root);
+    // Nodes from the index first; if they do not lead to the signed root, they are wrong, and the evidence decides.
+    let mut outcome = Err(String::new());
     for source in [index, None] {
         let nodes = shelf.nodes(&place.origin, source);
-        match tree::inclusion_proof(&nodes, place.index, head.size) {
-            Ok(path) => bundle.proof = path,
-            Err(error) => {
-                failure = crate::words(&error);
-                continue;
-            }
-        }
-        match bundle.verify(&known.key) {
-            Ok(_) => {
-                failure.clear();
-                break;
-            }
-            Err(error) => failure = crate::words(&error),
+        outcome = check(&mut bundle, tree::inclusion_proof(&nodes, place.index, size), &known.key);
+        if outcome.is_ok() {
+            break;
         }
     }
-    if !failure.is_empty() {
-        problems.push(format!("not proven against the latest checkpoint of {}: {failure}", place.origin));
+    if let Err(why) = outcome {
+        problems.push(format!("not proven against the latest checkpoint of {}: {why}", place.origin));
+        // Its own segment proves it all the same, under the checkpoint that came with it.
+        let held = shelf.segment(&place.origin, place.first)?;
+        let own = &held.verified.checkpoint;
+        (size, root) = (own.checkpoint.size, own.checkpoint.root);
+        bundle.checkpoint = vault.archive.receipt(&place.origin, place.first)?.unwrap_or_else(|| own.text.clone());
+        let path = tree::inclusion_proof(&SegmentNodes::new(held), place.index, size);
+        if let Err(why) = check(&mut bundle, path, &known.key) {
+            problems.push(format!("not proven against the checkpoint of its segment: {why}"));
+        }
     }
     Ok(Proof {
         evidence: format!("ev/{}/{}", place.origin, crate::archive::number_name(place.first)),
         leaf: to_hex(&leaf_hash(&bytes)),
-        size: head.size,
-        root: to_hex(&head.root),
+        size,
+        root: to_hex(&root),
         checkpoint: bundle.checkpoint.clone(),
         bundle: bundle.encode(),
     })
+}
+
+/// Puts a proof into a bundle and verifies the bundle, as whoever gets it will.
+fn check(
+    bundle: &mut Bundle,
+    path: Result<Vec<Hash>, tree::TreeError<AuditorError>>,
+    key: &VerifyingKey,
+) -> Result<(), String> {
+    bundle.proof = path.map_err(|error| crate::words(&error))?;
+    bundle.verify(key).map(|_| ()).map_err(|error| crate::words(&error))
 }
 
 /// An entry as JSON, with digests in hexadecimal and documents as JSON where they are.

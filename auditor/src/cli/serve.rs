@@ -34,9 +34,9 @@ pub(super) fn serve(config: &Config, json: bool) -> anyhow::Result<u8> {
 }
 
 async fn listen(config: &Config, auditor: &Arc<Auditor>, json: bool) -> anyhow::Result<bool> {
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        AuditorError::Input(format!("[auditor] listen = \"{}\": {error}", config.listen))
-    })?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| AuditorError::Input(format!("[auditor] listen = \"{}\": {error}", config.listen)))?;
     let address = listener.local_addr()?;
     let mut terminate = signal(SignalKind::terminate()).context("catching SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catching SIGINT")?;

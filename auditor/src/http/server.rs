@@ -51,6 +51,8 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_DEADLINE)
+            // A client that has sent all may close its half; it still waits for the receipt.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let connection = open.watch(connection);
         tokio::spawn(async move {

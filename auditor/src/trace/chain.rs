@@ -5,7 +5,9 @@
 //! Not followed is what was *built from* it: another model that was trained on the same slice is no part of this
 //! decision.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use picket_ledger::Hash;
 use picket_ledger::entry::{Body, Entry, RecordKind, Verdict};
@@ -15,7 +17,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::error::{AuditorError, Result};
-use crate::index::{self, Index};
+use crate::index::{Index, Place};
 use crate::origin::Origin;
 use crate::shelf::Shelf;
 
@@ -63,19 +65,72 @@ pub struct Statement {
     pub entry: Value,
 }
 
+/// The entries that speak of things, read once for all decisions of one answer.
+pub(super) struct Library<'a> {
+    shelf: &'a Shelf<'a>,
+    index: Option<&'a Index>,
+    cancel: &'a AtomicBool,
+    read: BTreeMap<Hash, Rc<Shelved>>,
+}
+
+/// What is said of one thing, earliest first, and what did not hold while it was read.
+struct Shelved {
+    entries: Vec<(Place, Entry, u64)>,
+    problems: Vec<String>,
+}
+
+impl<'a> Library<'a> {
+    /// An empty one. Without an index it stays so.
+    pub(super) fn new(shelf: &'a Shelf<'a>, index: Option<&'a Index>, cancel: &'a AtomicBool) -> Self {
+        Self { shelf, index, cancel, read: BTreeMap::new() }
+    }
+
+    fn about(&mut self, digest: &Hash) -> Result<Rc<Shelved>> {
+        if let Some(shelved) = self.read.get(digest) {
+            return Ok(Rc::clone(shelved));
+        }
+        let mut shelved = Shelved { entries: Vec::new(), problems: Vec::new() };
+        let mut found = match self.index {
+            Some(index) => index.find_digest(digest, MAX_STATEMENTS + 1)?,
+            None => Vec::new(),
+        };
+        if found.len() > MAX_STATEMENTS {
+            found.truncate(MAX_STATEMENTS);
+            let digest = to_hex(digest);
+            shelved
+                .problems
+                .push(format!("more than {MAX_STATEMENTS} entries speak of {digest}; the rest is left out"));
+        }
+        for statement in found {
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(AuditorError::Cancelled);
+            }
+            let place = statement.first;
+            match self.shelf.entry(&place.origin, place.first, place.index) {
+                Ok(entry) => shelved.entries.push((place, entry, statement.times)),
+                Err(error @ AuditorError::Evidence { .. }) => shelved.problems.push(error.to_string()),
+                Err(other) => return Err(other),
+            }
+        }
+        shelved.entries.sort_by(|a, b| (a.1.wall_ms, &a.0).cmp(&(b.1.wall_ms, &b.0)));
+        let shelved = Rc::new(shelved);
+        self.read.insert(*digest, Rc::clone(&shelved));
+        Ok(shelved)
+    }
+}
+
 /// Walks from a verdict.
 ///
 /// # Errors
 /// Faults. Evidence that does not hold is added to `problems`.
 pub(super) fn chain(
-    shelf: &Shelf<'_>,
-    index: Option<&Index>,
+    library: &mut Library<'_>,
     origin: &Origin,
     entry: &Entry,
     verdict: &Verdict,
     problems: &mut Vec<String>,
 ) -> Result<Vec<Thing>> {
-    let mut walk = Walk { shelf, index, origin, entry, seen: BTreeSet::new(), queue: VecDeque::new() };
+    let mut walk = Walk { origin, entry, seen: BTreeSet::new(), queue: VecDeque::new() };
     for (role, digest) in [("weights", verdict.weights), ("prompts", verdict.prompts), ("features", verdict.features)] {
         if let Some(digest) = digest {
             walk.reach(role.to_owned(), None, digest);
@@ -91,15 +146,15 @@ pub(super) fn chain(
             problems.push(format!("the chain has more than {MAX_THINGS} things; the rest is left out"));
             break;
         }
-        let statements = walk.statements(&digest, problems)?;
+        let shelved = library.about(&digest)?;
+        problems.extend(shelved.problems.iter().cloned());
+        let statements = shelved.entries.iter().filter_map(|said| walk.statement(&digest, said)).collect();
         things.push(Thing { role, of: of.map(|of| to_hex(&of)), digest: to_hex(&digest), statements });
     }
     Ok(things)
 }
 
 struct Walk<'a> {
-    shelf: &'a Shelf<'a>,
-    index: Option<&'a Index>,
     origin: &'a Origin,
     entry: &'a Entry,
     seen: BTreeSet<Hash>,
@@ -113,33 +168,14 @@ impl Walk<'_> {
         }
     }
 
-    fn statements(&mut self, digest: &Hash, problems: &mut Vec<String>) -> Result<Vec<Statement>> {
-        let Some(index) = self.index else { return Ok(Vec::new()) };
-        let found = index.find_digest(digest, MAX_STATEMENTS + 1)?;
-        if found.len() > MAX_STATEMENTS {
-            problems.push(format!("more than {MAX_STATEMENTS} entries speak of {}; the rest is left out", to_hex(digest)));
-        }
-        let mut kept: Vec<(u64, Statement)> = Vec::new();
-        for place in found.iter().take(MAX_STATEMENTS) {
-            match self.statement(digest, place) {
-                Ok(Some(statement)) => kept.push(statement),
-                Ok(None) => {}
-                Err(error @ AuditorError::Evidence { .. }) => problems.push(error.to_string()),
-                Err(other) => return Err(other),
-            }
-        }
-        kept.sort_by(|a, b| (a.0, &a.1.origin, a.1.index).cmp(&(b.0, &b.1.origin, b.1.index)));
-        Ok(kept.into_iter().map(|(_, statement)| statement).collect())
-    }
-
-    fn statement(&mut self, digest: &Hash, found: &index::Statement) -> Result<Option<(u64, Statement)>> {
-        let place = &found.first;
-        let entry = self.shelf.entry(&place.origin, place.first, place.index)?;
-        let Some((relation, name)) = about(&entry.body, digest) else { return Ok(None) };
+    /// What one entry says of a thing, and the things that it leads to. `None` when the index was wrong about it, or
+    /// when it speaks of something that was built from the thing.
+    fn statement(&mut self, digest: &Hash, (place, entry, times): &(Place, Entry, u64)) -> Option<Statement> {
+        let (relation, name) = about(&entry.body, digest)?;
         if let Body::Record(record) = &entry.body {
             let built_from_it = record.kind == RecordKind::ModelVersion || record.kind == RecordKind::DatasetSlice;
             if relation != "itself" && built_from_it {
-                return Ok(None);
+                return None;
             }
             if relation != "itself" {
                 self.reach(record.kind.name().to_owned(), Some(*digest), record.digest);
@@ -154,7 +190,7 @@ impl Walk<'_> {
         } else {
             entry.wall_ms > self.entry.wall_ms
         };
-        let statement = Statement {
+        Some(Statement {
             origin: place.origin.to_string(),
             index: place.index,
             kind: entry.body.kind().name().to_owned(),
@@ -162,10 +198,9 @@ impl Walk<'_> {
             relation,
             time: clock::rfc3339(entry.wall_ms),
             later,
-            times: found.times,
-            entry: super::as_json(&entry).get("body").cloned().unwrap_or(Value::Null),
-        };
-        Ok(Some((entry.wall_ms, statement)))
+            times: *times,
+            entry: super::as_json(entry).get("body").cloned().unwrap_or(Value::Null),
+        })
     }
 }
 
