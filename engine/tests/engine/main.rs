@@ -6,6 +6,7 @@ mod cache;
 mod detector;
 mod edits;
 mod guard;
+mod hostile;
 mod isolation;
 mod limits;
 mod load;
