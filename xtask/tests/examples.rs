@@ -124,7 +124,7 @@ fn recordings_have_unique_ids_and_known_versions() {
         .map(|(.., document)| {
             format!("{} {}", document["model"].as_str().unwrap(), document["version"].as_str().unwrap())
         })
-        .chain(["clerk hand-written".to_owned()])
+        .chain(["clerk hand-written".to_owned(), "clerk-invoices hand-written".to_owned()])
         .collect();
     let mut ids = BTreeSet::new();
     for name in ["tumour-reference", "tumour-live", "progression-live", "babble", "texts"] {
