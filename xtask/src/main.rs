@@ -1,5 +1,6 @@
 //! Build steps that Cargo has no word for. `cargo xtask help` lists them.
 
+mod demo;
 mod guards;
 mod test;
 mod toolchain;
@@ -14,6 +15,7 @@ Usage: cargo xtask <step> [arguments]
 
   guards [NAME...]      build all guards, or those named, into target/guards/<name>.wasm
       --out DIR         write the components there instead
+  demo                  run a box and an auditor on the example recordings, and print what happened
   test [ARGUMENTS...]   build the guards, then run the workspace's tests; arguments go to `cargo test`
 
 PICKET_WASM_TOOLCHAIN=installed|rustup|debian decides where the standard library for
@@ -36,6 +38,7 @@ fn run() -> Result<()> {
     let rest: Vec<String> = arguments.collect();
     match step.as_deref() {
         Some("guards") => guards::command(&rest),
+        Some("demo") => demo::command(&rest),
         Some("test") => test::command(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
