@@ -1,0 +1,350 @@
+//! Reading the log: entries, nodes of the tree, checkpoints, payloads, named values.
+
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+
+use picket_ledger::VerifyingKey;
+use picket_ledger::hash::{Hash, leaf_hash, node_hash};
+use picket_ledger::tree::{self, CompactRange, NodeSource, TreeError};
+
+use crate::StoreError;
+use crate::fsck::{self, Report};
+use crate::layout::{
+    CHECKPOINTS_END, Head, PIECE_BYTES, TILE, checkpoint_key, checkpoint_size, entry_key, hash_key, named_key,
+    payload_key,
+};
+use crate::log::Shared;
+
+/// Reads the log while it is written. Cheap to clone; may be used from many threads.
+///
+/// While a reader lives, the log's folder stays locked.
+#[derive(Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+/// A checkpoint as it was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    /// The size that it speaks of.
+    pub size: u64,
+    /// The signed note.
+    pub text: String,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        let head = self.shared.head.read();
+        head.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Entries in the log.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.head().tree.size()
+    }
+
+    /// Root of the tree over them.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.head().tree.root()
+    }
+
+    /// The tree over them: size, root, and what it takes to go on.
+    #[must_use]
+    pub fn tree(&self) -> CompactRange {
+        self.head().tree
+    }
+
+    /// Entries below this index were pruned.
+    #[must_use]
+    pub fn pruned_to(&self) -> u64 {
+        self.head().pruned_to
+    }
+
+    /// The entry at an index.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn entry(&self, index: u64) -> Result<Vec<u8>, StoreError> {
+        let end = index.saturating_add(1);
+        self.read(index..end)?.pop().ok_or_else(|| self.lacks(index))
+    }
+
+    /// The entries of a range. They are all in memory then: ask for at most some thousands at once.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfRange`] beyond the size, [`StoreError::Pruned`] below what was pruned,
+    /// [`StoreError::Damaged`] for bytes that are not what was written.
+    pub fn read(&self, range: Range<u64>) -> Result<Vec<Vec<u8>>, StoreError> {
+        let head = self.head();
+        if range.end > head.tree.size() {
+            return Err(StoreError::OutOfRange {
+                what: "entry index",
+                value: range.end.saturating_sub(1),
+                limit: head.tree.size().saturating_sub(1),
+            });
+        }
+        if range.start < head.pruned_to && !range.is_empty() {
+            return Err(StoreError::Pruned { index: range.start, pruned_to: head.pruned_to });
+        }
+        let mut entries = Vec::new();
+        let mut next = range.start;
+        while next < range.end {
+            let tile = next / TILE;
+            let end = range.end.min((tile + 1) * TILE);
+            let mut walk = TileWalk::new(self, tile);
+            for index in tile * TILE..end {
+                let entry = walk.next()?.ok_or_else(|| self.lacks(index))?;
+                if index >= next {
+                    entries.push(entry);
+                }
+            }
+            next = end;
+        }
+        Ok(entries)
+    }
+
+    /// The inclusion proof of an entry in the tree of `size` entries: RFC 9162 section 2.1.3.
+    ///
+    /// # Errors
+    /// Unless `index < size <=` [`Reader::size`]; and as [`Reader::read`].
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, StoreError> {
+        self.within(size)?;
+        tree::inclusion_proof(self, index, size).map_err(of_tree)
+    }
+
+    /// The consistency proof from the tree of `old` entries to that of `new`: RFC 9162 section 2.1.4.
+    ///
+    /// # Errors
+    /// Unless `1 <= old <= new <=` [`Reader::size`]; and as [`Reader::read`].
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, StoreError> {
+        self.within(new)?;
+        tree::consistency_proof(self, old, new).map_err(of_tree)
+    }
+
+    /// The tree over the first `size` entries: what a segment that starts there needs.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfRange`] beyond the size; [`StoreError::Pruned`] for a size inside of a pruned tile.
+    pub fn tree_at(&self, size: u64) -> Result<CompactRange, StoreError> {
+        self.within(size)?;
+        tree::frontier_at(self, size)
+    }
+
+    /// The latest checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; [`StoreError::Io`].
+    pub fn latest_checkpoint(&self) -> Result<Option<StoredCheckpoint>, StoreError> {
+        let Some(size) = self.head().checkpoint else {
+            return Ok(None);
+        };
+        let text = self.shared.store.get(&checkpoint_key(size))?;
+        let text = text.ok_or_else(|| self.damaged(format!("the checkpoint of size {size} is missing")))?;
+        self.stored(size, text).map(Some)
+    }
+
+    /// The checkpoint of the smallest size that is not below `size`.
+    ///
+    /// # Errors
+    /// As [`Reader::latest_checkpoint`].
+    pub fn checkpoint_at_or_after(&self, size: u64) -> Result<Option<StoredCheckpoint>, StoreError> {
+        Ok(self.checkpoints(size..u64::MAX, 1)?.pop())
+    }
+
+    /// At most `limit` checkpoints whose size is in a range, by size.
+    ///
+    /// # Errors
+    /// As [`Reader::latest_checkpoint`].
+    pub fn checkpoints(&self, sizes: Range<u64>, limit: usize) -> Result<Vec<StoredCheckpoint>, StoreError> {
+        let end = match sizes.end {
+            u64::MAX => CHECKPOINTS_END.to_vec(),
+            end => checkpoint_key(end),
+        };
+        let pairs = self.shared.store.range(&checkpoint_key(sizes.start), &end, limit)?;
+        pairs
+            .into_iter()
+            .map(|(key, text)| {
+                let size = checkpoint_size(&key).ok_or_else(|| self.damaged("a checkpoint has no size".into()))?;
+                self.stored(size, text)
+            })
+            .collect()
+    }
+
+    /// The payload of an invocation; `None` when it was not kept, or was erased or pruned.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; [`StoreError::Io`].
+    pub fn payload(&self, invocation: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let cut = || self.damaged(format!("the payload of invocation {invocation} is cut off"));
+        let Some(mut bytes) = self.shared.store.get(&payload_key(invocation, 0))? else {
+            return Ok(None);
+        };
+        let length = *bytes.first_chunk::<8>().ok_or_else(cut)?;
+        let length = usize::try_from(u64::from_le_bytes(length)).map_err(|_| cut())?;
+        bytes.drain(..8);
+        for piece in 1.. {
+            if bytes.len() >= length {
+                break;
+            }
+            let more = self.shared.store.get(&payload_key(invocation, piece))?;
+            bytes.extend_from_slice(&more.ok_or_else(cut)?);
+        }
+        // A longer payload that this one replaced may have left its end behind.
+        bytes.truncate(length);
+        Ok(Some(bytes))
+    }
+
+    /// A named value.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; [`StoreError::Io`].
+    pub fn named(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.store.get(&named_key(name))
+    }
+
+    /// Verifies everything that the log holds: every entry decodes and knows its index, the tree over them gives
+    /// every stored root, the root of every checkpoint, and the head; and, with a key, every checkpoint's
+    /// signature. What is wrong is in the report.
+    ///
+    /// # Errors
+    /// Only when the head itself cannot be read.
+    pub fn fsck(&self, key: Option<&VerifyingKey>) -> Result<Report, StoreError> {
+        fsck::run(self, key)
+    }
+
+    fn within(&self, size: u64) -> Result<(), StoreError> {
+        let limit = self.size();
+        if size > limit {
+            return Err(StoreError::OutOfRange { what: "tree size", value: size, limit });
+        }
+        Ok(())
+    }
+
+    fn stored(&self, size: u64, text: Vec<u8>) -> Result<StoredCheckpoint, StoreError> {
+        let text =
+            String::from_utf8(text).map_err(|_| self.damaged(format!("the checkpoint of size {size} is not text")))?;
+        Ok(StoredCheckpoint { size, text })
+    }
+
+    fn lacks(&self, index: u64) -> StoreError {
+        self.damaged(format!("entry {index} is missing"))
+    }
+
+    pub(crate) fn damaged(&self, lost: String) -> StoreError {
+        StoreError::damaged(
+            self.shared.store.path(),
+            lost,
+            "run verify to see what else is affected; what the auditor has a receipt for is safe there",
+        )
+    }
+
+    /// The hash of every leaf of a tile that is in the log.
+    fn leaves(&self, tile: u64, at_least: u64) -> Result<Arc<Vec<Hash>>, StoreError> {
+        let lock = || self.shared.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        let needed = usize::try_from(at_least).unwrap_or(usize::MAX);
+        if let Some((cached, leaves)) = lock().as_ref()
+            && *cached == tile
+            && leaves.len() >= needed
+        {
+            return Ok(Arc::clone(leaves));
+        }
+        let end = self.size().min((tile + 1) * TILE);
+        let entries = self.read(tile * TILE..end)?;
+        let leaves = Arc::new(entries.iter().map(|entry| leaf_hash(entry)).collect::<Vec<_>>());
+        *lock() = Some((tile, Arc::clone(&leaves)));
+        Ok(leaves)
+    }
+}
+
+/// The nodes of the tree: below level 8 computed from a tile's entries, above from the stored roots.
+impl NodeSource for Reader {
+    type Error = StoreError;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, StoreError> {
+        let missing = || self.damaged(format!("node {index} of level {level} is missing"));
+        let above = level / 8;
+        let width = 1u64 << (level % 8);
+        let first = index.checked_mul(width).ok_or_else(missing)?;
+        let (tile, start) = (first / TILE, usize::try_from(first % TILE).map_err(|_| missing())?);
+        let end = start + usize::try_from(width).map_err(|_| missing())?;
+        if above == 0 {
+            let leaves = self.leaves(tile, u64::try_from(end).map_err(|_| missing())?)?;
+            return leaves.get(start..end).map(root_of).ok_or_else(missing);
+        }
+        let stored = self.shared.store.get(&hash_key(above, tile))?.ok_or_else(missing)?;
+        let (hashes, _) = stored.as_chunks::<32>();
+        hashes.get(start..end).map(root_of).ok_or_else(missing)
+    }
+}
+
+/// Root of a complete subtree over hashes whose number is a power of two.
+fn root_of(hashes: &[Hash]) -> Hash {
+    let mut row = hashes.to_vec();
+    while row.len() > 1 {
+        row = row.chunks(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+    }
+    row[0]
+}
+
+fn of_tree(error: TreeError<StoreError>) -> StoreError {
+    match error {
+        TreeError::Source(error) => error,
+        other => StoreError::Tree { message: other.to_string() },
+    }
+}
+
+/// The entries of a tile, one after the other, without holding more than a piece and an entry.
+pub(crate) struct TileWalk<'a> {
+    reader: &'a Reader,
+    tile: u64,
+    piece: u32,
+    bytes: Vec<u8>,
+    start: usize,
+    ended: bool,
+}
+
+impl<'a> TileWalk<'a> {
+    pub(crate) fn new(reader: &'a Reader, tile: u64) -> Self {
+        Self { reader, tile, piece: 0, bytes: Vec::new(), start: 0, ended: false }
+    }
+
+    /// The next entry; `None` after the last.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(length) = self.take(4)? else {
+            return Ok(None);
+        };
+        let length = length.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        match self.take(length)? {
+            Some(entry) => Ok(Some(entry)),
+            None => Err(self.reader.damaged(format!("an entry of tile {} is cut off", self.tile))),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        while self.bytes.len() - self.start < length && !self.ended {
+            let key = entry_key(self.tile, self.piece);
+            let Some(more) = self.reader.shared.store.get(&key)? else {
+                self.ended = true;
+                break;
+            };
+            self.ended = more.len() < PIECE_BYTES;
+            self.piece += 1;
+            self.bytes.drain(..self.start);
+            self.start = 0;
+            self.bytes.extend_from_slice(&more);
+        }
+        let end = self.start.saturating_add(length);
+        let taken = self.bytes.get(self.start..end).map(<[u8]>::to_vec);
+        if taken.is_some() {
+            self.start = end;
+        }
+        Ok(taken)
+    }
+}

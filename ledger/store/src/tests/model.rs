@@ -1,0 +1,142 @@
+//! Random commits and reopenings against a plain model.
+
+use std::collections::BTreeMap;
+
+use picket_ledger::hash::{Hash, leaf_hash};
+use picket_ledger::proof;
+use picket_ledger::tree::CompactRange;
+use proptest::prelude::*;
+
+use super::{Machine, assert_clean, entry, key, signer};
+use crate::log::{Commit, Log, Payload};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Commit { sizes: Vec<usize>, payloads: Vec<(u64, usize)>, name: Option<(u8, Option<usize>)>, checkpoint: bool },
+    Reopen,
+    Kill,
+    PowerLoss(u64),
+    Flush,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![8 => 0..400usize, 1 => 10_000..65_000usize];
+    let payload = (0..6u64, prop_oneof![3 => 0..2000usize, 1 => 60_000..120_000usize]);
+    let name = (0..3u8, prop::option::of(0..5000usize));
+    prop_oneof![
+        8 => (prop::collection::vec(size, 0..40), prop::collection::vec(payload, 0..2), prop::option::of(name), any::<bool>())
+            .prop_map(|(sizes, payloads, name, checkpoint)| Step::Commit { sizes, payloads, name, checkpoint }),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Kill),
+        1 => any::<u64>().prop_map(Step::PowerLoss),
+        1 => Just(Step::Flush),
+    ]
+}
+
+#[derive(Default)]
+struct Model {
+    entries: Vec<Vec<u8>>,
+    payloads: BTreeMap<u64, Vec<u8>>,
+    named: BTreeMap<String, Option<Vec<u8>>>,
+    checkpoints: BTreeMap<u64, String>,
+}
+
+impl Model {
+    fn root(&self) -> Hash {
+        let mut tree = CompactRange::new();
+        self.entries.iter().for_each(|entry| tree.push(leaf_hash(entry)));
+        tree.root()
+    }
+
+    fn check(&self, log: &Log) {
+        let reader = log.reader();
+        let size = u64::try_from(self.entries.len()).unwrap();
+        assert_eq!(reader.size(), size);
+        assert_eq!(reader.root(), self.root());
+        assert_eq!(reader.read(0..size).unwrap(), self.entries);
+        for (invocation, payload) in &self.payloads {
+            assert_eq!(reader.payload(*invocation).unwrap().as_ref(), Some(payload));
+        }
+        for (name, value) in &self.named {
+            assert_eq!(reader.named(name).unwrap(), *value);
+        }
+        let found = reader.checkpoints(0..u64::MAX, usize::MAX).unwrap();
+        let found: BTreeMap<u64, String> = found.into_iter().map(|one| (one.size, one.text)).collect();
+        assert_eq!(found, self.checkpoints);
+        let latest = reader.latest_checkpoint().unwrap().map(|one| one.size);
+        assert_eq!(latest, self.checkpoints.keys().last().copied());
+        for index in (0..size).step_by(97) {
+            let proof = reader.inclusion_proof(index, size).unwrap();
+            let leaf = leaf_hash(&self.entries[usize::try_from(index).unwrap()]);
+            proof::verify_inclusion(index, size, &leaf, &proof, &reader.root()).unwrap();
+            if index == 0 {
+                continue;
+            }
+            let old = reader.tree_at(index).unwrap();
+            let proof = reader.consistency_proof(index, size).unwrap();
+            proof::verify_consistency(index, size, &proof, &old.root(), &reader.root()).unwrap();
+        }
+        assert_clean(log);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_log_is_what_was_committed(steps in prop::collection::vec(step(), 1..30)) {
+        let mut machine = Machine::new();
+        let mut log = machine.open().unwrap();
+        let mut model = Model::default();
+        let key = key();
+        let sign = signer(&key);
+        for step in steps {
+            match step {
+                Step::Commit { sizes, payloads, name, checkpoint } => {
+                    let first = log.size();
+                    let entries: Vec<_> = (first..).zip(&sizes).map(|(index, size)| entry(index, *size)).collect();
+                    let payloads: Vec<_> = payloads.into_iter()
+                        .map(|(invocation, size)| Payload { invocation, bytes: vec![u8::try_from(size % 251).unwrap(); size] })
+                        .collect();
+                    let named: Vec<_> = name.into_iter()
+                        .map(|(name, size)| (format!("name-{name}"), size.map(|size| vec![5; size])))
+                        .collect();
+                    model.entries.extend(entries.iter().cloned());
+                    model.payloads.extend(payloads.iter().map(|payload| (payload.invocation, payload.bytes.clone())));
+                    model.named.extend(named.iter().cloned());
+                    let checkpoint = checkpoint.then_some(&sign as &dyn Fn(u64, &Hash) -> String);
+                    let done = log.commit(Commit { entries, payloads, named, checkpoint }).unwrap();
+                    prop_assert_eq!(done.first, first);
+                    prop_assert_eq!(done.root, model.root());
+                    if let Some(text) = done.checkpoint {
+                        model.checkpoints.insert(done.size, text);
+                    }
+                }
+                Step::Reopen => {
+                    drop(log);
+                    log = machine.open().unwrap();
+                }
+                Step::Kill => {
+                    let copy = machine.copy();
+                    drop(log);
+                    machine = copy;
+                    log = machine.open().unwrap();
+                }
+                Step::PowerLoss(mut random) => {
+                    let copy = machine.copy();
+                    drop(log);
+                    machine = copy;
+                    machine.lose_power(|| {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        random >> 63 == 1
+                    });
+                    log = machine.open().unwrap();
+                }
+                Step::Flush => log.flush().unwrap(),
+            }
+        }
+        model.check(&log);
+        drop(log);
+        model.check(&machine.open().unwrap());
+    }
+}

@@ -1,0 +1,258 @@
+//! Flipped bits, cut files and missing files in every part of a log: repaired and told, or refused and told.
+//! Never a panic, never a log that is shorter without a word.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{assert_clean, commit, open, options};
+use picket_store::{Log, Opened, Options, StoreError};
+
+const SIZE: u64 = 3000;
+
+/// A log that has been through several openings, as a crash leaves it: the last commits are only in the journal.
+fn crashed() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let live = folder.path().join("live");
+    let mut log = open(&live);
+    while log.size() < SIZE {
+        commit(&mut log, 60, 300).unwrap();
+        if log.size() % 1020 == 0 {
+            drop(log);
+            log = open(&live);
+        }
+    }
+    // What a kill would leave: a copy taken while the log is open and idle.
+    log.flush().unwrap();
+    commit(&mut log, 5, 300).unwrap();
+    copy(&live, &folder.path().join("log"));
+    drop(log);
+    std::fs::remove_dir_all(live).unwrap();
+    folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap().path();
+        let target = to.join(file.file_name().unwrap());
+        if file.is_dir() {
+            copy(&file, &target);
+        } else {
+            std::fs::copy(&file, &target).unwrap();
+        }
+    }
+}
+
+/// Damages a copy of the log and opens it.
+fn after(original: &Path, damage: impl FnOnce(&Path)) -> Result<(Log, Opened, tempfile::TempDir), StoreError> {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("log");
+    copy(&original.join("log"), &path);
+    damage(&path);
+    Log::open(&path, &options()).map(|(log, opened)| (log, opened, scratch))
+}
+
+fn files(folder: &Path, prefix: &str, suffix: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|file| {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with(prefix) && name.ends_with(suffix)
+    });
+    files.sort();
+    files
+}
+
+fn flip(path: &Path, place: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let place = place.min(bytes.len() - 1);
+    bytes[place] ^= 1 << (place % 8);
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn cut(path: &Path, length: u64) {
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+/// Opened with all entries, and clean.
+#[track_caller]
+fn assert_whole(log: &Log) {
+    assert_eq!(log.size(), SIZE + 5);
+    assert_clean(log);
+}
+
+#[test]
+fn flipped_bits_in_the_index_are_harmless_or_repaired() {
+    let original = crashed();
+    let length = usize::try_from(std::fs::metadata(original.path().join("log/index/db")).unwrap().len()).unwrap();
+    let mut repaired = 0;
+    let places = (0..64).map(|place| place * 5).chain((0..60).map(|part| part * length / 60));
+    for place in places {
+        let (log, opened, scratch) = after(original.path(), |path| flip(&path.join("index/db"), place))
+            .unwrap_or_else(|error| panic!("a bit of byte {place}: {error}"));
+        assert_eq!(log.size(), SIZE + 5, "a bit of byte {place}");
+        // A damaged page that opening did not read is noticed when it is read, and repaired by opening again.
+        let report = log.fsck(None).unwrap();
+        drop(log);
+        let (log, again) = Log::open(&scratch.path().join("log"), &options()).unwrap();
+        assert_whole(&log);
+        if !report.is_clean() {
+            assert!(!again.repaired.is_empty(), "a bit of byte {place}: {:?}", report.problems);
+        }
+        if !opened.repaired.is_empty() || !again.repaired.is_empty() {
+            repaired += 1;
+            let told = [opened.repaired, again.repaired].concat().join("\n");
+            assert!(told.contains("rebuilt"), "{told}");
+            assert!(!files(&scratch.path().join("log"), "damaged-", "index").is_empty(), "{told}");
+        }
+    }
+    assert!(repaired > 5, "some of the bits mattered: {repaired}");
+}
+
+#[test]
+fn a_cut_index_is_rebuilt() {
+    let original = crashed();
+    let length = std::fs::metadata(original.path().join("log/index/db")).unwrap().len();
+    for part in 0..10 {
+        let (log, _, _scratch) = after(original.path(), |path| cut(&path.join("index/db"), length * part / 10))
+            .unwrap_or_else(|error| panic!("cut at {part}/10: {error}"));
+        assert_whole(&log);
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_moved_aside_and_rebuilt() {
+    let original = crashed();
+    let snapshot = &files(&original.path().join("log/index"), "snap.", "")[0];
+    let name = snapshot.file_name().unwrap();
+    let length = usize::try_from(std::fs::metadata(snapshot).unwrap().len()).unwrap();
+    for place in [0, 9, length / 2, length - 14, length - 5, length - 1] {
+        let result = after(original.path(), |path| flip(&path.join("index").join(name), place));
+        let (log, opened, _scratch) = result.unwrap_or_else(|error| panic!("a bit of byte {place}: {error}"));
+        assert_whole(&log);
+        // The length field of a snapshot is only read with compression, which we do not use.
+        let unread = (length - 12..length - 4).contains(&place);
+        assert!(unread || opened.repaired.join("\n").contains("rebuilt"), "byte {place}: {opened:?}");
+    }
+    for part in 0..4 {
+        let cut_at = u64::try_from(length * part / 4).unwrap();
+        let result = after(original.path(), |path| cut(&path.join("index").join(name), cut_at));
+        let (log, opened, scratch) = result.unwrap_or_else(|error| panic!("cut at {part}/4: {error}"));
+        assert_whole(&log);
+        assert!(!opened.repaired.is_empty());
+        let kept = files(&scratch.path().join("log/index"), "damaged-", "").len()
+            + files(&scratch.path().join("log"), "damaged-", "").len();
+        assert!(kept > 0, "the evidence stays");
+    }
+}
+
+#[test]
+fn an_index_that_is_missing_or_nonsense_is_rebuilt() {
+    let original = crashed();
+    let (log, _, _scratch) =
+        after(original.path(), |path| std::fs::remove_dir_all(path.join("index")).unwrap()).unwrap();
+    assert_whole(&log);
+    let (log, opened, _scratch) = after(original.path(), |path| {
+        std::fs::write(path.join("index/db"), b"nonsense".repeat(100_000)).unwrap();
+    })
+    .unwrap();
+    assert_whole(&log);
+    assert!(opened.repaired.join("\n").contains("rebuilt from the packs"), "{opened:?}");
+    let (log, _, _scratch) = after(original.path(), |path| flip(&path.join("index/conf"), 3)).unwrap();
+    assert_whole(&log);
+}
+
+#[test]
+fn damage_in_a_pack_is_told_with_the_first_bad_entry() {
+    let original = crashed();
+    let packs = files(&original.path().join("log/packs"), "", ".pack");
+    assert!(packs.len() > 10, "{}", packs.len());
+    let mut told = 0;
+    for pack in packs.iter().step_by(3) {
+        let name = pack.file_name().unwrap();
+        let length = usize::try_from(std::fs::metadata(pack).unwrap().len()).unwrap();
+        for place in [30, length / 2] {
+            match after(original.path(), |path| flip(&path.join("packs").join(name), place)) {
+                Err(StoreError::Damaged { path, .. }) => {
+                    assert!(path.ends_with(name), "{}", path.display());
+                    told += 1;
+                }
+                Err(error) => panic!("{error}"),
+                Ok((log, _, _scratch)) => {
+                    assert_eq!(log.size(), SIZE + 5);
+                    let report = log.fsck(None).unwrap();
+                    if let Some(first) = report.first_bad {
+                        told += 1;
+                        assert!(first <= SIZE + 5);
+                        let words = report.problems.join("\n");
+                        assert!(words.contains(&name.to_string_lossy().into_owned()), "{words}");
+                        if first > 0 {
+                            log.reader().entry(first - 1).unwrap();
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(told > 3, "some of the bits mattered: {told}");
+}
+
+#[test]
+fn a_missing_pack_is_refused_unless_losses_are_accepted() {
+    let original = crashed();
+    let packs = files(&original.path().join("log/packs"), "", ".pack");
+    for pack in [&packs[0], &packs[packs.len() / 2], &packs[packs.len() - 1]] {
+        let name = pack.file_name().unwrap();
+        let remove = |path: &Path| std::fs::remove_file(path.join("packs").join(name)).unwrap();
+        let error = after(original.path(), remove).err().unwrap();
+        assert!(error.to_string().contains("are missing; put them back"), "{error}");
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        copy(&original.path().join("log"), &path);
+        remove(&path);
+        let mut accepting = Options::default();
+        accepting.accept_loss = true;
+        match Log::open(&path, &accepting) {
+            Ok((log, opened)) => {
+                assert_eq!(opened.lost.len(), 1, "{opened:?}");
+                let report = log.fsck(None).unwrap();
+                assert!(!report.is_clean());
+                drop(log);
+                // It was accepted once and for all.
+                assert!(open(&path).size() > 0);
+            }
+            Err(error) => assert!(matches!(error, StoreError::Damaged { .. }), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_journal_is_harmless_or_told() {
+    let original = crashed();
+    let length = usize::try_from(std::fs::metadata(original.path().join("log/journal")).unwrap().len()).unwrap();
+    let mut told = 0;
+    for place in (0..length).step_by(997) {
+        match after(original.path(), |path| flip(&path.join("journal"), place)) {
+            Ok((log, opened, _scratch)) => {
+                assert!(log.size() == SIZE + 5 || !opened.repaired.is_empty(), "byte {place}: {}", log.size());
+                told += usize::from(!opened.repaired.is_empty());
+                assert_clean(&log);
+            }
+            Err(error) => panic!("byte {place}: {error}"),
+        }
+    }
+    assert!(told > 0, "some of the bits mattered");
+}
+
+#[test]
+fn a_cut_journal_is_refused_or_told() {
+    let original = crashed();
+    let length = std::fs::metadata(original.path().join("log/journal")).unwrap().len();
+    for part in 0..8 {
+        match after(original.path(), |path| cut(&path.join("journal"), length * part / 8)) {
+            Ok((log, opened, _scratch)) => assert!(log.size() == SIZE + 5 || !opened.repaired.is_empty()),
+            Err(error) => assert!(matches!(error, StoreError::Damaged { .. }), "{error}"),
+        }
+    }
+}
