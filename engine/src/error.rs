@@ -148,7 +148,7 @@ pub enum LoadError {
 pub struct Failure {
     /// What kind of failure.
     pub cause: Cause,
-    /// One line for the operator and for the ledger; at most 512 bytes, no paths of the host.
+    /// One line for the operator and for the ledger; at most 512 bytes, no control characters, no paths of the host.
     pub message: String,
 }
 
@@ -187,7 +187,8 @@ impl Failure {
     pub const MAX_MESSAGE_BYTES: usize = 512;
 
     pub(crate) fn new(cause: Cause, message: impl Into<String>) -> Self {
-        let mut message = message.into();
+        // It may be the guard's own words, and goes to terminals.
+        let mut message = message.into().replace(char::is_control, "\u{fffd}");
         crate::text::cut(&mut message, Self::MAX_MESSAGE_BYTES);
         Self { cause, message }
     }

@@ -77,10 +77,14 @@ impl Confines {
         }
     }
 
-    /// Room for the host's own instrumentation of a guard that is being snapshotted.
+    /// Room for the instance that instruments a guard of which a snapshot is taken.
     pub(crate) fn allow_instrumentation(&mut self) {
-        self.memory_limit = self.memory_limit.saturating_add(16 << 20);
         self.instance_limit = self.instance_limit.saturating_add(1);
+    }
+
+    /// Room for the page of each memory in which the instrumentation leaves its answer. Only once the guard has run.
+    pub(crate) fn allow_reading(&mut self) {
+        self.memory_limit = usize::MAX;
     }
 }
 

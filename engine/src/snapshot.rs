@@ -60,6 +60,7 @@ pub(crate) fn take(
     configure(&mut live, guard, settings)?;
 
     live.allow(engine, limits.load_deadline, usize::MAX);
+    live.store.data_mut().allow_reading();
     let mut state = State { live, memories: Vec::new(), broken: None };
     let snapshot = shielded(|| {
         let mut taking = pin!(wizer.snapshot_component(&context, &mut state));

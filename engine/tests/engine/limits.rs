@@ -264,4 +264,8 @@ fn the_guards_own_refusal_is_passed_on() {
     let guard = Guard { answer: Image::refusal("no schema for this model"), ..Guard::default() };
     let failure = check(&guard, &text("x")).unwrap_err();
     assert_eq!((failure.cause, failure.message.as_str()), (Cause::Refused, "no schema for this model"));
+    let guard = Guard { answer: Image::refusal(&"\u{1b}[2J\n".repeat(1000)), ..Guard::default() };
+    let failure = check(&guard, &text("x")).unwrap_err();
+    assert!(failure.message.len() <= Failure::MAX_MESSAGE_BYTES);
+    assert!(!failure.message.contains(char::is_control), "{failure:?}");
 }
