@@ -117,6 +117,8 @@ fn build_module(workspace: &Path, toolchain: &Toolchain, guard: &Guard) -> Resul
     // Text search is most of what guards do, and memchr's vector code is several times faster than its scalar code.
     // Fixed-width SIMD is deterministic; relaxed SIMD would not be.
     flags.push("-Ctarget-feature=+simd128".to_owned());
+    // There is no randomness; who links getrandom says what it gives instead (plugins/structure/src/seeds.rs).
+    flags.push("--cfg=getrandom_backend=\"custom\"".to_owned());
     command
         .current_dir(workspace)
         .args(["--profile", "guard", "--package", &guard.package, "--lib", "--target-dir"])
