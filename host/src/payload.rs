@@ -7,6 +7,7 @@
 //!
 //! Stored form, deterministic CBOR: `[salt: bytes32, payload: bytes | null]`.
 
+use ciborium::Value;
 use picket_ledger::{Hash, hash};
 
 /// A salt.
@@ -19,53 +20,25 @@ pub fn commit(salt: &Salt, invocation: u64, bytes: &[u8]) -> Hash {
 
 /// The stored form.
 pub fn encode(salt: &Salt, payload: Option<&[u8]>) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(44 + payload.map_or(0, <[u8]>::len));
-    stored.extend([0x82, 0x58, 32]);
-    stored.extend(salt);
-    match payload {
-        None => stored.push(0xf6),
-        Some(bytes) => {
-            head(&mut stored, bytes.len() as u64);
-            stored.extend(bytes);
-        }
-    }
+    let payload = payload.map_or(Value::Null, |bytes| Value::Bytes(bytes.to_vec()));
+    let mut stored = Vec::new();
+    ciborium::into_writer(&Value::Array(vec![Value::Bytes(salt.to_vec()), payload]), &mut stored)
+        .expect("a vector takes every byte, and the value has no part that CBOR lacks");
     stored
 }
 
 /// Reads the stored form; `None` when it is damaged.
-pub fn decode(stored: &[u8]) -> Option<(Salt, Option<&[u8]>)> {
-    let rest = stored.strip_prefix(&[0x82, 0x58, 32])?;
-    let (salt, rest) = rest.split_first_chunk::<32>()?;
-    if rest == [0xf6] {
-        return Some((*salt, None));
-    }
-    let (&first, after) = rest.split_first()?;
-    let (length, bytes) = match first {
-        0x40..=0x57 => (u64::from(first & 0x1f), after),
-        0x58 => after.split_first().map(|(length, bytes)| (u64::from(*length), bytes))?,
-        0x59 => after.split_first_chunk().map(|(length, bytes)| (u64::from(u16::from_be_bytes(*length)), bytes))?,
-        0x5a => after.split_first_chunk().map(|(length, bytes)| (u64::from(u32::from_be_bytes(*length)), bytes))?,
+pub fn decode(stored: &[u8]) -> Option<(Salt, Option<Vec<u8>>)> {
+    let value: Value = ciborium::from_reader(stored).ok()?;
+    let [salt, payload]: [Value; 2] = value.into_array().ok()?.try_into().ok()?;
+    let salt: Salt = salt.into_bytes().ok()?.try_into().ok()?;
+    let payload = match payload {
+        Value::Null => None,
+        Value::Bytes(bytes) => Some(bytes),
         _ => return None,
     };
-    // Only the shortest form of a length is written, so only that is read.
-    let canonical = encode(salt, Some(bytes)).len() == stored.len();
-    (bytes.len() as u64 == length && canonical).then_some((*salt, Some(bytes)))
-}
-
-fn head(stored: &mut Vec<u8>, length: u64) {
-    #[expect(clippy::cast_possible_truncation, reason = "each arm bounds the length")]
-    match length {
-        0..=23 => stored.push(0x40 | length as u8),
-        24..=0xff => stored.extend([0x58, length as u8]),
-        0x100..=0xffff => {
-            stored.push(0x59);
-            stored.extend((length as u16).to_be_bytes());
-        }
-        _ => {
-            stored.push(0x5a);
-            stored.extend((length as u32).to_be_bytes());
-        }
-    }
+    // The reader takes long forms of a length and bytes that follow; only what is written is read.
+    (encode(&salt, payload.as_deref()) == stored).then_some((salt, payload))
 }
 
 #[cfg(test)]
@@ -77,7 +50,7 @@ mod tests {
         let salt = [7; 32];
         for length in [0, 1, 23, 24, 255, 256, 65_535, 65_536, 1 << 20] {
             let payload = vec![b'x'; length];
-            assert_eq!(decode(&encode(&salt, Some(&payload))), Some((salt, Some(payload.as_slice()))), "{length}");
+            assert_eq!(decode(&encode(&salt, Some(&payload))), Some((salt, Some(payload.clone()))), "{length}");
         }
         assert_eq!(decode(&encode(&salt, None)), Some((salt, None)));
     }

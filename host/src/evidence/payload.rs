@@ -48,7 +48,7 @@ impl StoredPayload {
     pub fn decode(bytes: &[u8]) -> Result<Self, EvidenceError> {
         let (salt, payload) =
             decode(bytes).ok_or_else(|| EvidenceError::Answer("a stored payload is damaged".into()))?;
-        Ok(Self { salt, payload: payload.map(<[u8]>::to_vec) })
+        Ok(Self { salt, payload })
     }
 
     /// Compares with the commitment in the entry of `invocation`.
