@@ -215,8 +215,8 @@ async fn an_auditor_that_lost_what_it_signed_for_gets_it_again_and_an_alarm() {
 }
 
 #[tokio::test]
-async fn random_faults_for_hundreds_of_segments_and_everything_arrives_exactly_once() {
-    let ends: Vec<u64> = (1..=300).map(|n| n * 2).collect();
+async fn random_faults_for_many_segments_and_everything_arrives_exactly_once() {
+    let ends: Vec<u64> = (1..=80).map(|n| n * 2).collect();
     let ledger = Ledger::with(&ends);
     let auditor = Fake::start();
     let uplink = ledger.uplink(&auditor, CutLimits { bytes: 1 << 20, entries: 2 });
@@ -232,7 +232,7 @@ async fn random_faults_for_hundreds_of_segments_and_everything_arrives_exactly_o
     ];
     let mut state = 42_u64;
     let mut rounds = 0;
-    while uplink.state().status().acknowledged < 600 {
+    while uplink.state().status().acknowledged < 160 {
         let mut script = Vec::new();
         for _ in 0..8 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -245,7 +245,7 @@ async fn random_faults_for_hundreds_of_segments_and_everything_arrives_exactly_o
     }
     assert_eq!(auditor.entries(), ledger.entries());
     assert!(uplink.state().status().alarm.is_none());
-    assert!(uplink.state().status().failed_rounds > 50, "the faults did happen");
+    assert!(uplink.state().status().failed_rounds > 15, "the faults did happen");
 }
 
 #[tokio::test]

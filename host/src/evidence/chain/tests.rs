@@ -4,10 +4,10 @@ use picket_ledger::entry::{Decision, GuardResult, Link, Mode, Outcome, Start};
 use picket_ledger::{Checkpoint, Entry, SigningKey};
 use picket_store::{Commit, Log, Options};
 
+use super::super::export;
 use super::super::find::{Query, find};
 use super::super::prove::{bundle, newest_checkpoint};
 use super::super::verify::verify_file;
-use super::super::export;
 use super::*;
 
 const WEIGHTS: Hash = [1; 32];
@@ -55,8 +55,7 @@ fn drift(stream: &str, model: &str, opened: bool) -> Body {
 }
 
 fn verdict(id: &str, invocation: u64) -> Body {
-    let outcome =
-        Outcome::Verdict { decision: Decision::Block, digest: OTHER, findings: Vec::new(), omitted: 0 };
+    let outcome = Outcome::Verdict { decision: Decision::Block, digest: OTHER, findings: Vec::new(), omitted: 0 };
     Body::Verdict(Verdict {
         invocation,
         inference_id: id.to_owned(),
@@ -108,8 +107,13 @@ fn ledger(bodies: Vec<Body>) -> (Evidence, Log, tempfile::TempDir) {
     let (mut log, _) = Log::open(&folder.path().join("ledger"), &Options::default()).unwrap();
     let entries = (0..)
         .zip(bodies)
-        .map(|(index, body)| {
-            Entry { incarnation: 1, index, wall_ms: 1000 + index, monotonic_ns: index, boot: [0; 16], body }
+        .map(|(index, body)| Entry {
+            incarnation: 1,
+            index,
+            wall_ms: 1000 + index,
+            monotonic_ns: index,
+            boot: [0; 16],
+            body,
         })
         .map(|entry| entry.encode().unwrap())
         .collect();
@@ -265,14 +269,7 @@ fn evidence_of_another_box_or_without_the_auditor_is_refused() {
 #[test]
 fn export_ends_at_checkpoints_and_names_what_is_not_covered() {
     let (evidence, mut log, _folder) = ledger(vec![config(OTHER), load(OTHER)]);
-    let entry = Entry {
-        incarnation: 1,
-        index: 2,
-        wall_ms: 1,
-        monotonic_ns: 1,
-        boot: [0; 16],
-        body: config(POLICY),
-    };
+    let entry = Entry { incarnation: 1, index: 2, wall_ms: 1, monotonic_ns: 1, boot: [0; 16], body: config(POLICY) };
     log.commit(Commit { entries: vec![entry.encode().unwrap()], ..Commit::default() }).unwrap();
     assert_eq!(export(&evidence, 0, Some(1)).unwrap().entries.len(), 2);
     assert_eq!(export(&evidence, 1, None).unwrap().entries.len(), 1);

@@ -124,3 +124,27 @@ fn trailing_text_large_and_foreign_documents_are_refused() {
     );
     assert!(many.len() < MAX_DOCUMENT_BYTES && parse(RecordKind::ModelVersion, &many).is_ok());
 }
+
+#[test]
+fn the_example_documents_parse_and_name_the_example_prompts() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(examples.join("records")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // `01-dataset-slice-….json`
+        let Some(kind) = RecordKind::ALL.into_iter().find(|kind| name.get(3..).unwrap_or("").starts_with(kind.name()))
+        else {
+            continue;
+        };
+        let record = read_record(kind, &path).unwrap();
+        seen.insert(kind.name());
+        if kind == RecordKind::PromptLibrary {
+            let folder = examples.join("prompts").join(&record.version);
+            let limits = crate::provenance::FolderLimits::default();
+            let folder = crate::provenance::hash_folder(&folder, &limits, &mut |_, _| ()).unwrap();
+            assert_eq!(record.digest, folder.digest, "{name}");
+        }
+    }
+    assert_eq!(seen.len(), RecordKind::ALL.len(), "{seen:?}");
+}

@@ -1,0 +1,109 @@
+//! A box and the real auditor: offline, then connected; restored from an old image.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod evidence_support;
+
+use std::time::{Duration, Instant};
+
+use evidence_support::{Auditor, EdgeBox, copy, serve};
+
+#[test]
+fn offline_then_not_enrolled_then_everything_arrives_with_a_receipt() {
+    let edge = EdgeBox::new();
+    let auditor = Auditor::new();
+    edge.configure(&auditor.section("127.0.0.1:1"));
+    edge.judge(&["a", "b"]);
+    edge.judge(&["c"]);
+    edge.picket(&["sync", "--once"]).fails(3, "cannot be reached");
+
+    let server = auditor.serve();
+    edge.configure(&auditor.section(&server.address));
+    edge.picket(&["sync", "--once"]).fails(3, "does not know box-1");
+    auditor.enrol(&edge);
+    let report = edge.picket(&["--json", "sync", "--once"]);
+    assert_eq!(report.code, 0, "{report:#?}");
+    let report = &report.json()[0];
+    assert_eq!(report["acknowledged"], report["signed"]);
+    assert!(report["segments"].as_u64().unwrap() >= 1);
+
+    let again = &edge.picket(&["--json", "sync", "--once"]).json()[0];
+    assert_eq!(again["segments"], 0);
+    let trace = &edge.picket(&["--json", "trace", "a"]).json()[0];
+    assert_eq!((&trace["receipt"]["verified"], &trace["receipt"]["auditor"]), (&true.into(), &"auditor-1".into()));
+
+    // The proof carries both signatures, and either key can be demanded.
+    edge.picket(&["prove", "a", "-o", "a.tlog-proof"]).ok();
+    let verify = ["verify", "a.tlog-proof", "--key", &edge.public_key(), "--auditor-key", &auditor.key];
+    assert!(edge.picket(&verify).ok().contains("the auditor signed for it at"));
+    edge.picket(&["verify", "data", "--auditor-key", &auditor.key]).ok();
+    auditor.run(&["verify"]).ok();
+    let found = auditor.run(&["--json", "trace", "a"]);
+    assert!(found.stdout.contains("\"a\""), "{found:#?}");
+    server.stop();
+}
+
+#[test]
+fn a_restored_box_raises_an_alarm_that_stays() {
+    let edge = EdgeBox::new();
+    let auditor = Auditor::new();
+    let server = auditor.serve();
+    edge.configure(&auditor.section(&server.address));
+    edge.judge(&["a"]);
+    auditor.enrol(&edge);
+    copy(&edge.path("data"), &edge.path("image"));
+    edge.judge(&["b", "c"]);
+    edge.picket(&["sync", "--once"]).ok();
+
+    std::fs::remove_dir_all(edge.path("data")).unwrap();
+    copy(&edge.path("image"), &edge.path("data"));
+    edge.picket(&["sync", "--once"]).fails(1, "ALARM rollback");
+    edge.picket(&["doctor"]).fails(1, "ALARM rollback");
+    // It stands without asking the auditor again.
+    server.stop();
+    edge.picket(&["sync", "--once"]).fails(1, "ALARM rollback");
+    assert!(edge.picket(&["sync", "--clear-alarm"]).ok().contains("taken back"));
+    edge.picket(&["sync", "--once"]).fails(3, "cannot be reached");
+}
+
+#[test]
+fn a_box_that_ran_twice_raises_a_fork() {
+    let edge = EdgeBox::new();
+    let auditor = Auditor::new();
+    let server = auditor.serve();
+    edge.configure(&auditor.section(&server.address));
+    edge.judge(&["a"]);
+    auditor.enrol(&edge);
+    copy(&edge.path("data"), &edge.path("twin"));
+    edge.judge(&["b"]);
+    edge.picket(&["sync", "--once"]).ok();
+    std::fs::remove_dir_all(edge.path("data")).unwrap();
+    copy(&edge.path("twin"), &edge.path("data"));
+    edge.judge(&["c", "d", "e", "f"]);
+    edge.picket(&["sync", "--once"]).fails(1, "ALARM fork");
+    server.stop();
+}
+
+#[test]
+fn the_service_syncs_by_itself_and_on_request() {
+    let edge = EdgeBox::new();
+    let auditor = Auditor::new();
+    let server = auditor.serve();
+    edge.judge(&["a"]);
+    auditor.enrol(&edge);
+    edge.configure(&auditor.section(&server.address));
+    let service = serve(&edge);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let trace = &edge.picket(&["--json", "trace", "a"]).json()[0];
+        if trace["receipt"]["verified"] == true {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no receipt within a minute: {trace}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let report = &edge.picket(&["--json", "sync"]).json()[0];
+    assert_eq!(report["acknowledged"], report["signed"]);
+    service.stop();
+    server.stop();
+}
