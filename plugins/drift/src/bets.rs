@@ -131,17 +131,29 @@ impl Stakes {
             Some(cell) => (0, &book.factors[cell]),
             None => (book.on_values, &book.factors[book.factors.len() - 1]),
         };
-        let active =
-            self.wealth[first..].iter_mut().zip(&mut self.run[first..]).zip(&mut self.since[first..]).zip(factors);
-        for (((wealth, run), since), factor) in active {
+        let (wealth, run, since) = (&mut self.wealth[first..], &mut self.run[first..], &mut self.since[first..]);
+        for (wealth, factor) in wealth.iter_mut().zip(factors) {
             *wealth = (*wealth + 1.0) * factor;
-            if *run <= 1.0 {
-                *run = 1.0;
-                *since = row;
-            }
-            *run *= factor;
         }
-        self.wealth.iter().sum()
+        for ((run, since), factor) in run.iter_mut().zip(since).zip(factors) {
+            if *run <= 1.0 {
+                *run = *factor;
+                *since = row;
+            } else {
+                *run *= factor;
+            }
+        }
+        self.total()
+    }
+
+    /// The sum of all M, always in the same order: four lanes, so that no addition waits for the one before.
+    pub(crate) fn total(&self) -> f64 {
+        let (fours, rest) = self.wealth.as_chunks::<4>();
+        let mut lanes = [0.0; 4];
+        for four in fours {
+            lanes.iter_mut().zip(four).for_each(|(lane, wealth)| *lane += wealth);
+        }
+        (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest.iter().sum::<f64>()
     }
 
     /// The bet that has won most: its claim, and the row since which it wins.

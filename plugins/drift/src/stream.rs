@@ -191,7 +191,7 @@ impl Watch {
 
     fn average_wealth(&self) -> f64 {
         let bets = self.book.len().max(1) as f64;
-        self.stakes.wealth.iter().sum::<f64>() / bets
+        self.stakes.total() / bets
     }
 
     fn bars(&self) -> (Vec<Bar>, Vec<Bar>) {

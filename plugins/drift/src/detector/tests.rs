@@ -323,7 +323,7 @@ proptest! {
             Vec::new()
         };
         let calm = mixed(&mut random, 300, 0.0);
-        let moved = mixed(&mut random, 300, 0.7);
+        let moved = mixed(&mut random, 300, 1.5);
         let whole = batch(5, calm.into_iter().zip(moved).map(|(calm, moved)| join(calm, moved)).collect());
 
         let mut one = Drift::configure(SMALL, &profile).unwrap();

@@ -220,8 +220,8 @@ impl<'a> Form<'a> {
             plus,
             opened,
         };
-        for index in 0..count {
-            *form.lengths.get_mut(index)? = groups[index].len();
+        for (index, group) in groups.iter().enumerate() {
+            *form.lengths.get_mut(index)? = group.len();
             for digit in cluster.text(index) {
                 *form.digits.get_mut(form.total)? = digit - b'0';
                 form.total += 1;
@@ -362,7 +362,7 @@ fn is_day(value: u32) -> bool {
 fn international(digits: &[u8]) -> bool {
     let length = digits.len();
     match digits {
-        [1, area, ..] => length == 11 && *area != 0 || length == 11 && digits[1] == 0,
+        [1, ..] => length == 11,
         [7, ..] => length == 11 || length == 12,
         [first, second, ..] => {
             let code = first * 10 + second;
