@@ -1,21 +1,24 @@
 //! The auditor of one data folder: everything together.
 
+mod summary;
+
+pub use summary::{BoxList, BoxSummary, IncidentCounts, summary};
+
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use picket_ledger::SigningKey;
 use picket_ledger::receipt::CosignerKey;
-use serde::{Deserialize, Serialize};
 
 use crate::archive::Archive;
 use crate::boxes::{self, BoxState, Boxes};
-use crate::clock;
 use crate::config::{Config, Limits};
 use crate::durable::{self, Writer};
-use crate::error::{AuditorError, Result};
-use crate::incidents::{IncidentKind, Observed};
+use crate::error::Result;
+use crate::incidents::Observed;
 use crate::index::Index;
+use crate::indexer::{self, Indexer};
 use crate::ingest::{self, Answer, ConflictKind};
 use crate::metrics::{CheckpointResult, Metrics, SegmentResult, sample};
 use crate::origin::Origin;
@@ -30,54 +33,16 @@ pub struct Auditor {
     limits: Limits,
     pub(crate) key: SigningKey,
     pub(crate) writer: Writer,
-    pub(crate) vault: Vault,
-    pub(crate) index: Index,
-    pub(crate) metrics: Metrics,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) metrics: Arc<Metrics>,
+    index: Arc<Index>,
+    /// Set once, by [`Auditor::start`].
+    indexer: OnceLock<Indexer>,
     own: Own,
 }
 
-/// One box in the answer to `boxes`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct BoxSummary {
-    /// The box.
-    pub origin: String,
-    /// Its public key.
-    pub key: String,
-    /// How many of its entries are held: the next one that the auditor takes.
-    pub next: u64,
-    /// The root over them, in hexadecimal; absent when the last segment on disk does not hold.
-    pub root: Option<String>,
-    /// The largest size that the box has declared; `next` when all of it is here.
-    pub declared: u64,
-    /// When this process took in a segment last, RFC 3339.
-    pub received: Option<String>,
-    /// Whether the box has signed contradictory statements.
-    pub disputed: bool,
-    /// Incidents on record: gap, fork, rollback, invalid.
-    pub incidents: IncidentCounts,
-    /// What is wrong with the evidence on disk; ingest for this box has stopped.
-    pub damage: Option<String>,
-}
-
-/// Incidents by kind.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "defined at IncidentKind")]
-pub struct IncidentCounts {
-    pub gap: usize,
-    pub fork: usize,
-    pub rollback: usize,
-    pub invalid: usize,
-}
-
-/// The answer to `boxes`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct BoxList {
-    /// All enrolled boxes, by name.
-    pub boxes: Vec<BoxSummary>,
-}
-
 impl Auditor {
-    /// Opens the data folder, which becomes this process's alone, and brings the index up to date.
+    /// Opens the data folder, which becomes this process's alone.
     ///
     /// # Errors
     /// `StoreError::Locked` when another process serves it; [`AuditorError::Config`] for the key file; faults.
@@ -87,22 +52,24 @@ impl Auditor {
         // The ledger's lock comes first: nothing else here may be touched by two processes.
         let own = Own::open(&config.data, key.clone())?;
         let writer = Writer::open(&config.data, true)?;
-        let (index, _) = Index::open(&config.data)?;
-        let auditor = Self {
+        Ok(Self {
             limits: config.limits.clone(),
             key,
             writer,
-            vault: Vault::new(&config.data),
-            index,
-            metrics: Metrics::default(),
+            vault: Arc::new(Vault::new(&config.data)),
+            metrics: Arc::default(),
+            index: Arc::new(Index::open(&config.data)?),
+            indexer: OnceLock::new(),
             own,
-        };
-        auditor.catch_up()?;
-        Ok(auditor)
+        })
     }
 
-    /// Records the start of a service, and what a crash kept out of the auditor's own ledger.
+    /// Records the start of a service, and what a crash kept out of the auditor's own ledger; from here on the index
+    /// follows by itself.
     pub fn start(&self) -> Result<()> {
+        let (vault, index) = (Arc::clone(&self.vault), Arc::clone(&self.index));
+        let indexer = Indexer::start(vault, index, Arc::clone(&self.metrics))?;
+        self.indexer.get_or_init(|| indexer);
         self.own.start()?;
         for origin in self.vault.boxes.enrolled()? {
             let Some(state) = self.state(&origin)? else { continue };
@@ -121,34 +88,16 @@ impl Auditor {
 
     /// Builds the index anew from the evidence. Returns the number of entries indexed.
     pub fn reindex(&self) -> Result<u64> {
-        self.index.clear()?;
+        self.index.begin_anew()?;
         self.catch_up()?;
         self.index.flush()?;
         let origins = self.vault.boxes.enrolled()?;
         origins.iter().try_fold(0_u64, |sum, origin| Ok(sum.saturating_add(self.index.cursor(origin)?)))
     }
 
-    fn catch_up(&self) -> Result<()> {
-        let origins = self.vault.boxes.enrolled()?;
-        let mut ahead = false;
-        for pass in 0..2 {
-            for origin in &origins {
-                let Some(state) = self.state(origin)? else { continue };
-                let state = boxes::lock(&state);
-                let Ok(head) = &state.head else { continue };
-                ahead |= self.index.cursor(origin)? > head.size;
-                if !ahead {
-                    self.index.add(&self.vault.archive, origin, &state.key, head.size)?;
-                }
-            }
-            // An index that knows more than the evidence is of another time, say from a restored backup.
-            if !ahead || pass > 0 {
-                break;
-            }
-            self.index.clear()?;
-            ahead = false;
-        }
-        Ok(())
+    /// Brings the index up to date: for a process that serves nobody.
+    pub fn catch_up(&self) -> Result<()> {
+        indexer::catch_up(&self.vault, &self.index, &indexer::everything(&self.vault)?, &|| false)
     }
 
     /// The limits it was configured with.
@@ -224,6 +173,9 @@ impl Auditor {
 
     /// One decision and what stood behind it. See [`trace::trace`].
     pub fn trace(&self, id: &str, scan: bool, cancel: &AtomicBool) -> Result<Trace> {
+        if let Some(indexer) = self.indexer.get() {
+            indexer.wait(cancel)?;
+        }
         trace::trace(&self.vault, Some(&self.index), scan, id, self.limits.matches, cancel)
     }
 
@@ -277,39 +229,18 @@ impl Auditor {
         self.own.incident(&report)
     }
 
+    /// Says that more of a box is held, for the index to follow.
+    pub(crate) fn advanced(&self, origin: &Origin, size: u64) {
+        if let Some(indexer) = self.indexer.get() {
+            indexer.ask(origin, size);
+        }
+    }
+
     pub(crate) fn archive(&self) -> &Archive {
         &self.vault.archive
     }
 
     pub(crate) fn boxes_store(&self) -> &Boxes {
         &self.vault.boxes
-    }
-}
-
-/// What is known of a box, in short.
-pub fn summary(state: &BoxState) -> BoxSummary {
-    let (head, damage) = match &state.head {
-        Ok(head) => (Some(head), None),
-        Err(damage) => (None, Some(AuditorError::from(damage.clone()).to_string())),
-    };
-    let mut incidents = IncidentCounts::default();
-    for report in &state.incidents {
-        *match report.kind {
-            IncidentKind::Gap => &mut incidents.gap,
-            IncidentKind::Fork => &mut incidents.fork,
-            IncidentKind::Rollback => &mut incidents.rollback,
-            IncidentKind::Invalid => &mut incidents.invalid,
-        } += 1;
-    }
-    BoxSummary {
-        origin: state.origin.to_string(),
-        key: state.key.to_string(),
-        next: head.map_or(0, |head| head.size),
-        root: head.map(|head| picket_ledger::hash::to_hex(&head.root)),
-        declared: state.largest_claim(),
-        received: state.received_ms.map(clock::rfc3339),
-        disputed: state.disputed(),
-        incidents,
-        damage,
     }
 }

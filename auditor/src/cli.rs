@@ -217,7 +217,10 @@ fn trace_id(common: &Common, id: &str, scan: bool) -> anyhow::Result<u8> {
     let config = Config::load(&common.config)?;
     let never = AtomicBool::new(false);
     let trace = match Auditor::open(&config) {
-        Ok(auditor) => auditor.trace(id, scan, &never)?,
+        Ok(auditor) => {
+            auditor.catch_up()?;
+            auditor.trace(id, scan, &never)?
+        }
         // The index is the server's. Without it there is still the evidence.
         Err(AuditorError::Store(StoreError::Locked { .. })) if scan => {
             let vault = Vault::new(&config.data);

@@ -19,6 +19,7 @@ mod keys;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use picket_ledger::entry::{Body, Entry};
 use picket_ledger::hash::leaf_hash;
@@ -38,47 +39,67 @@ pub const LEAST_LEVEL: u8 = 4;
 /// The cache of sled in bytes; its default is 1 GiB.
 const CACHE_BYTES: u64 = 32 << 20;
 
-/// The index of one auditor. One process at a time.
+/// The index of one auditor. One process at a time, and within it one thread that changes it.
 #[derive(Debug)]
 pub struct Index {
     path: PathBuf,
-    db: sled::Db,
+    /// Empty only while it is begun anew: sled must let go of its files before they can be removed.
+    db: RwLock<Option<sled::Db>>,
 }
 
 impl Index {
-    /// Opens the index under `data`; one that cannot be read is removed and begun anew. Returns whether it is empty.
+    /// Opens the index under `data`; one that cannot be read is begun anew.
     ///
     /// # Errors
-    /// When it cannot be created; or when another process holds it.
-    pub fn open(data: &Path) -> Result<(Self, bool)> {
-        let path = data.join("index");
-        let db = match open_sled(&path) {
-            Ok(db) => db,
+    /// When it cannot be created.
+    pub fn open(data: &Path) -> Result<Self> {
+        let index = Self { path: data.join("index"), db: RwLock::new(None) };
+        match open_sled(&index.path) {
+            Ok(db) => *index.write() = Some(db),
             Err(reason) => {
-                eprintln!("the index at {} cannot be read and is built again: {reason}", path.display());
-                remove_folder(&path)?;
-                open_sled(&path).map_err(AuditorError::Index)?
+                eprintln!("the index at {} cannot be read and is built again: {reason}", index.path.display());
+                index.begin_anew()?;
             }
-        };
-        let fresh = db.is_empty();
-        Ok((Self { path, db }, fresh))
+        }
+        Ok(index)
     }
 
-    /// Removes everything, for a rebuild.
-    pub fn clear(&self) -> Result<()> {
-        self.db.clear().map_err(|error| self.failed(&error))
+    /// Removes all of it.
+    ///
+    /// # Errors
+    /// When the folder cannot be removed or created, say because the disk is full. Everything else fails then as well,
+    /// until this succeeds.
+    pub fn begin_anew(&self) -> Result<()> {
+        let mut db = self.write();
+        // After an error sled may panic while it closes; the files are about to go.
+        let old = db.take();
+        let _ = catching(|| drop(old));
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(AuditorError::io("removing", &self.path, error));
+            }
+            _ => *db = Some(open_sled(&self.path).map_err(AuditorError::Index)?),
+        }
+        Ok(())
     }
 
     /// How many entries of a box are indexed.
     pub fn cursor(&self, origin: &Origin) -> Result<u64> {
-        let value = self.db.get(keys::cursor(origin)).map_err(|error| self.failed(&error))?;
+        let value = self.with(|db| db.get(keys::cursor(origin)))?;
         Ok(value.as_deref().and_then(keys::number).unwrap_or(0))
     }
 
-    /// Indexes the evidence of a box up to `size` entries, from where it stands. The caller holds the box's lock.
+    /// Indexes the evidence of a box up to `size` entries, from where it stands, or until `stop` says so.
     ///
     /// Evidence that does not hold is passed over: `verify` is what speaks about it.
-    pub fn add(&self, archive: &Archive, origin: &Origin, key: &VerifyingKey, size: u64) -> Result<()> {
+    pub fn add(
+        &self,
+        archive: &Archive,
+        origin: &Origin,
+        key: &VerifyingKey,
+        size: u64,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<()> {
         let cursor = self.cursor(origin)?;
         if cursor >= size {
             return Ok(());
@@ -86,6 +107,9 @@ impl Index {
         let firsts = archive.firsts(origin)?;
         let from = firsts.partition_point(|first| *first < cursor);
         for first in firsts.into_iter().skip(from).filter(|first| *first < size) {
+            if stop() {
+                return Ok(());
+            }
             match evidence::read(archive, origin, key, first) {
                 Ok(held) => self.add_segment(origin, &held)?,
                 Err(AuditorError::Evidence { path, message }) => {
@@ -125,7 +149,7 @@ impl Index {
             batch.insert(key, statement);
         }
         batch.insert(keys::cursor(origin), &held.end().to_be_bytes()[..]);
-        self.db.apply_batch(batch).map_err(|error| self.failed(&error))
+        self.with(|db| db.apply_batch(batch))
     }
 
     fn add_statements(&self, body: &Body, place: &Place, statements: &mut HashMap<Vec<u8>, Vec<u8>>) -> Result<()> {
@@ -142,7 +166,7 @@ impl Index {
             let key = keys::statement(&digest, &fingerprint, &place.origin);
             let known = match statements.get(&key) {
                 Some(value) => Some(value.clone()),
-                None => self.db.get(&key).map_err(|error| self.failed(&error))?.map(|value| value.to_vec()),
+                None => self.with(|db| db.get(&key))?.map(|value| value.to_vec()),
             };
             statements.insert(key, keys::seen_again(known.as_deref(), place));
         }
@@ -152,67 +176,74 @@ impl Index {
     /// Places that may hold an id, at most `limit` and one more.
     pub fn find_id(&self, kind: IdKind, id: &str, limit: usize) -> Result<Vec<Place>> {
         let prefix = keys::id_prefix(kind, id);
-        let mut places = Vec::new();
-        for key in self.db.scan_prefix(&prefix).keys().take(limit.saturating_add(1)) {
-            let key = key.map_err(|error| self.failed(&error))?;
-            places.extend(keys::place(&key[prefix.len()..]));
-        }
-        Ok(places)
+        self.with(|db| {
+            let mut places = Vec::new();
+            for key in db.scan_prefix(&prefix).keys().take(limit.saturating_add(1)) {
+                places.extend(keys::place(&key?[prefix.len()..]));
+            }
+            Ok(places)
+        })
     }
 
     /// Statements that may speak of a digest, at most `limit`.
     pub fn find_digest(&self, digest: &Hash, limit: usize) -> Result<Vec<Statement>> {
         let prefix = keys::statement_prefix(digest);
-        let mut statements = Vec::new();
-        for pair in self.db.scan_prefix(&prefix).take(limit) {
-            let (key, value) = pair.map_err(|error| self.failed(&error))?;
-            statements.extend(keys::parse_statement(&key[prefix.len()..], &value));
-        }
-        Ok(statements)
+        self.with(|db| {
+            let mut statements = Vec::new();
+            for pair in db.scan_prefix(&prefix).take(limit) {
+                let (key, value) = pair?;
+                statements.extend(keys::parse_statement(&key[prefix.len()..], &value));
+            }
+            Ok(statements)
+        })
     }
 
     /// The root of a complete subtree, as indexed.
     pub fn node(&self, origin: &Origin, level: u8, number: u64) -> Result<Option<Hash>> {
-        let value = self.db.get(keys::node(origin, level, number)).map_err(|error| self.failed(&error))?;
+        let value = self.with(|db| db.get(keys::node(origin, level, number)))?;
         Ok(value.and_then(|value| value.as_ref().try_into().ok()))
     }
 
     /// Writes everything to disk: for an orderly end, which spares the next start a catch-up.
     pub fn flush(&self) -> Result<()> {
-        self.db.flush().map_err(|error| self.failed(&error))?;
+        self.with(sled::Tree::flush)?;
         Ok(())
     }
 
-    fn failed(&self, error: &sled::Error) -> AuditorError {
-        AuditorError::Index(format!("{}: {error}", self.path.display()))
+    fn with<T>(&self, work: impl FnOnce(&sled::Tree) -> sled::Result<T>) -> Result<T> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let failed = |reason: &str| AuditorError::Index(format!("{}: {reason}", self.path.display()));
+        let db = db.as_ref().ok_or_else(|| failed("it could not be begun anew"))?;
+        match catching(|| work(db)) {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(failed(&error.to_string())),
+            None => Err(failed("its files are damaged")),
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Option<sled::Db>> {
+        self.db.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// sled panics on some damaged files, so a panic here is an answer too.
 fn open_sled(path: &Path) -> Result<sled::Db, String> {
     let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(1000));
-    // The default hook would print a backtrace for what is handled here.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let opened = catching(|| {
         let db = config.open()?;
         // Damage shows when a page is read: read all of the cursors, which are what the rest hangs on.
         for pair in db.scan_prefix([b'c']) {
             pair?;
         }
         Ok(db)
-    }));
-    std::panic::set_hook(hook);
+    });
     match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(error)) => Err(sled::Error::to_string(&error)),
-        Err(_) => Err("its files are damaged".into()),
+        Some(Ok(db)) => Ok(db),
+        Some(Err(error)) => Err(sled::Error::to_string(&error)),
+        None => Err("its files are damaged".into()),
     }
 }
 
-fn remove_folder(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(AuditorError::io("removing", path, error)),
-        _ => Ok(()),
-    }
+/// Runs what may panic: sled does on some damaged files. `None` when it did; the panic is told on stderr like any other.
+fn catching<T>(work: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }

@@ -29,6 +29,10 @@
 //!
 //! **Entries** are not judged here. What a box signed is evidence also when it makes no sense; `verify` says so.
 
+mod answer;
+
+pub use answer::{Answer, Conflict, ConflictKind};
+
 use picket_ledger::checkpoint::peek;
 use picket_ledger::segment::{SegmentError, SegmentRef, VerifiedSegment};
 use picket_ledger::{SignedCheckpoint, receipt};
@@ -41,56 +45,6 @@ use crate::error::{AuditorError, Result};
 use crate::evidence;
 use crate::incidents::{IncidentKind, Observed};
 use crate::origin::Origin;
-
-/// The answer to a segment or a declared checkpoint.
-#[derive(Debug)]
-pub enum Answer {
-    /// The segment is durably stored: the checkpoint with the auditor's cosignature.
-    Receipt(String),
-    /// The checkpoint is noted; the box goes on with this entry.
-    Next(u64),
-    /// It does not fit what is held.
-    Conflict(Conflict),
-    /// It is malformed, or not signed by the box.
-    Invalid(String),
-    /// No box of this name is enrolled.
-    Unknown(String),
-}
-
-/// Why something does not fit what is held.
-#[derive(Debug)]
-pub struct Conflict {
-    /// What is wrong.
-    pub kind: ConflictKind,
-    /// The number of entries held: where the box goes on.
-    pub next: u64,
-    /// The same in words.
-    pub message: String,
-    /// With [`ConflictKind::Known`]: the receipt that covers all entries below `next`.
-    pub receipt: Option<String>,
-}
-
-/// The kinds of [`Conflict`]: the four words of the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "defined in the module's documentation")]
-pub enum ConflictKind {
-    Gap,
-    Known,
-    Fork,
-    Rollback,
-}
-
-impl ConflictKind {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Gap => "gap",
-            Self::Known => "known",
-            Self::Fork => "fork",
-            Self::Rollback => "rollback",
-        }
-    }
-}
 
 /// Takes in a segment. The box's lock is held from the first look at its head to the answer.
 pub(crate) fn segment(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
@@ -201,7 +155,7 @@ impl Ingest<'_> {
     }
 
     fn store(&mut self, verified: &VerifiedSegment, bytes: &[u8]) -> Result<Answer> {
-        let Auditor { writer, index, metrics, .. } = self.auditor;
+        let Auditor { writer, metrics, .. } = self.auditor;
         let (archive, boxes) = (self.auditor.archive(), self.auditor.boxes_store());
         let first = verified.size_before;
         let checkpoint = &verified.checkpoint;
@@ -221,17 +175,13 @@ impl Ingest<'_> {
             checkpoint: Some(checkpoint.text.clone()),
             last_first: Some(first),
         });
+        self.auditor.advanced(&self.state.origin, checkpoint.checkpoint.size);
         self.state.early = None;
         self.state.received_ms = Some(clock::wall_ms());
         metrics.stored(checkpoint.checkpoint.size - first, bytes.len() as u64);
         // Crash here: the segment is stored without a receipt; the box sends it again and gets one.
         let receipt = self.receipt(first, &checkpoint.text)?;
         boxes.settle(self.state, checkpoint.checkpoint.size)?;
-        // The index may lag: it catches up with the next segment or the next start.
-        if let Err(error) = index.add(archive, &self.state.origin, &self.state.key, checkpoint.checkpoint.size) {
-            metrics.index_failure();
-            eprintln!("indexing {} from entry {first}: {}", self.state.origin, crate::words(&error));
-        }
         Ok(Answer::Receipt(receipt))
     }
 

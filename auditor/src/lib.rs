@@ -6,7 +6,7 @@
 //! | [`durable`], [`archive`], [`evidence`] | files that are never changed, and how they are read: verified |
 //! | [`boxes`], [`ingest`], [`incidents`] | where each box stands, the rules for what it sends, what was refused |
 //! | [`own`] | the auditor's own ledger |
-//! | [`index`] | where to look; rebuildable, never believed |
+//! | [`index`], [`indexer`] | where to look; rebuildable, never believed |
 //! | [`trace`](mod@trace), [`verify`](mod@verify), [`holes`] | the answers |
 //! | [`http`], [`metrics`], [`client`], [`cli`] | how it is asked |
 //!
@@ -28,6 +28,7 @@ pub mod holes;
 pub mod http;
 pub mod incidents;
 pub mod index;
+pub mod indexer;
 pub mod ingest;
 pub mod key;
 pub mod metrics;

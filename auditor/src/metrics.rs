@@ -78,7 +78,7 @@ impl Metrics {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one segment that is stored but could not be indexed.
+    /// Counts one failure of the index.
     pub fn index_failure(&self) {
         self.index_failures.fetch_add(1, Ordering::Relaxed);
     }
@@ -102,7 +102,7 @@ impl Metrics {
         for (name, help, value) in [
             ("entries_total", "Entries in the segments stored.", &self.entries),
             ("bytes_total", "Bytes of the segments stored.", &self.bytes),
-            ("index_failures_total", "Segments stored but not indexed.", &self.index_failures),
+            ("index_failures_total", "Times the index failed and was begun anew.", &self.index_failures),
         ] {
             let value = value.load(Ordering::Relaxed);
             sample(&mut out, name, "counter", help, value);
