@@ -11,10 +11,10 @@ use serde_json::Value;
 
 /// What a command printed, and how it ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
@@ -28,19 +28,19 @@ impl Ran {
 
     /// The command's output, which must have ended with 0.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:#?}");
         self.stdout
     }
 
     /// The JSON lines on standard output.
     #[track_caller]
-    pub fn json(&self) -> Vec<Value> {
+    pub(crate) fn json(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     #[track_caller]
-    pub fn fails(&self, code: i32, words: &str) {
+    pub(crate) fn fails(&self, code: i32, words: &str) {
         assert_eq!(self.code, code, "{self:#?}");
         let all = format!("{}{}", self.stdout, self.stderr);
         assert!(all.contains(words), "no {words:?} in {self:#?}");
@@ -48,12 +48,12 @@ impl Ran {
 }
 
 /// A box without guards: what is tested here is the evidence.
-pub struct EdgeBox {
-    pub folder: tempfile::TempDir,
+pub(crate) struct EdgeBox {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl EdgeBox {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let edge = Self { folder: tempfile::tempdir().unwrap() };
         edge.write("weights.bin", "the weights");
         std::fs::create_dir(edge.path("prompts")).unwrap();
@@ -63,7 +63,7 @@ impl EdgeBox {
     }
 
     /// Writes the configuration with `more` at its end.
-    pub fn configure(&self, more: &str) {
+    pub(crate) fn configure(&self, more: &str) {
         let text = format!(
             r#"
 [edge]
@@ -81,15 +81,15 @@ prompts = "prompts"
         self.write("picket.toml", &text);
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    pub fn picket(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn picket(&self, arguments: &[&str]) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_picket"))
             .args(arguments)
             .current_dir(self.folder.path())
@@ -100,26 +100,26 @@ prompts = "prompts"
     }
 
     /// Judges one inference for each of these ids.
-    pub fn judge(&self, ids: &[&str]) {
+    pub(crate) fn judge(&self, ids: &[&str]) {
         let line = |id: &&str| format!("{{\"id\":\"{id}\",\"model\":\"m\",\"output\":{{\"text\":\"hello {id}\"}}}}\n");
         self.write("in.jsonl", &ids.iter().map(line).collect::<String>());
         self.picket(&["check", "--input", "in.jsonl", "--output", "out.jsonl"]).ok();
     }
 
-    pub fn public_key(&self) -> String {
+    pub(crate) fn public_key(&self) -> String {
         std::fs::read_to_string(self.path("data/keys/box.pub")).unwrap().trim().to_owned()
     }
 }
 
 /// A process that announces where it listens, ended with SIGTERM.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     /// What stands behind `listening on http://`.
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl Server {
-    pub fn start(program: &Path, arguments: &[&str], folder: &Path) -> Self {
+    pub(crate) fn start(program: &Path, arguments: &[&str], folder: &Path) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
             .current_dir(folder)
@@ -147,7 +147,7 @@ impl Server {
         Self { child, address }
     }
 
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let terminated = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(terminated.success());
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -166,14 +166,14 @@ impl Drop for Server {
 }
 
 /// The real auditor, with its own folder.
-pub struct Auditor {
-    pub folder: tempfile::TempDir,
+pub(crate) struct Auditor {
+    pub(crate) folder: tempfile::TempDir,
     /// Its public key, as boxes are configured with it.
-    pub key: String,
+    pub(crate) key: String,
 }
 
 impl Auditor {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("auditor.toml"), "[auditor]\nid = \"auditor-1\"\nlisten = \"127.0.0.1:0\"\n")
             .unwrap();
@@ -188,33 +188,33 @@ impl Auditor {
         Path::new(env!("CARGO_BIN_EXE_picket")).with_file_name("picket-auditor")
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let program = Self::program();
         let output = Command::new(&program).args(arguments).current_dir(self.folder.path()).output();
         Ran::of(output.unwrap_or_else(|error| panic!("{}: {error}; run `cargo build --workspace`", program.display())))
     }
 
-    pub fn serve(&self) -> Server {
+    pub(crate) fn serve(&self) -> Server {
         Server::start(&Self::program(), &["serve"], self.folder.path())
     }
 
-    pub fn enrol(&self, edge: &EdgeBox) {
+    pub(crate) fn enrol(&self, edge: &EdgeBox) {
         self.run(&["enrol", "--origin", "box-1", "--key", &edge.public_key()]).ok();
     }
 
     /// The `[auditor]` part of a box's configuration.
-    pub fn section(&self, address: &str) -> String {
+    pub(crate) fn section(&self, address: &str) -> String {
         format!("\n[auditor]\nurl = \"http://{address}\"\nkey = \"{}\"\nevery = \"1s\"\ntimeout = \"10s\"\n", self.key)
     }
 }
 
 /// A service of the box, ready.
-pub fn serve(edge: &EdgeBox) -> Server {
+pub(crate) fn serve(edge: &EdgeBox) -> Server {
     Server::start(Path::new(env!("CARGO_BIN_EXE_picket")), &["run"], edge.folder.path())
 }
 
 /// Copies a folder with everything in it, sockets left out.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -13,7 +13,7 @@ use super::ledger::LedgerArgs;
 use super::text::{clean, safe_json};
 use super::{Answer, BadInput, Exit, Output, print};
 use crate::config::{Auditor, Config};
-use crate::evidence::{ControlClient, LEDGER_FOLDER};
+use crate::evidence::{ControlClient, EvidenceError, LEDGER_FOLDER};
 use crate::keys;
 use crate::sync::{Client, ClientOptions, CutLimits, SyncError, Uplink, pause_after};
 
@@ -36,7 +36,15 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
         if args.clear_alarm {
             return tell(&service.clear_alarm()?, output);
         }
-        return tell(&service.sync()?, output);
+        return match service.sync() {
+            Ok(report) => tell(&report, output),
+            // An alarm is something found, not a fault of ours.
+            Err(EvidenceError::Refused { message, .. }) if stands(&service) => {
+                eprintln!("{}", clean(&message));
+                Ok(Exit::Found)
+            }
+            Err(error) => Err(error.into()),
+        };
     }
     let Some(auditor) = &config.auditor else {
         return Err(BadInput(format!("{} has no [auditor] to sync with", config.file.display())).into());
@@ -60,6 +68,10 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn stands(service: &ControlClient) -> bool {
+    service.sync_status().is_ok_and(|status| status.get("alarm").is_some_and(|alarm| !alarm.is_null()))
 }
 
 fn tell(value: &Value, output: Output) -> Answer {

@@ -12,7 +12,8 @@
 //!
 //! | answer | follows |
 //! |---|---|
-//! | nothing, slow, connection dropped, 5xx, rubbish, too long | a log line, backoff, the same again later |
+//! | slow | as below, and smaller segments from then on, until some arrive |
+//! | nothing, connection dropped, 5xx, rubbish, too long | a log line, backoff, the same again later |
 //! | 404: box not enrolled; 422: refused | a log line that says what to do, backoff at the cap |
 //! | 409 gap or known | go on at the auditor's `next` |
 //! | 413 | smaller segments |
@@ -140,6 +141,12 @@ impl SyncError {
             self,
             Self::Unknown { .. } | Self::Refused { .. } | Self::Alarm(_) | Self::TooLarge { .. } | Self::Outbox(_)
         )
+    }
+
+    /// Whether a request took longer than its deadline.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_timeout())
     }
 
     /// The message with the messages of everything below it.

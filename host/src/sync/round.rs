@@ -1,7 +1,7 @@
 //! One round of sync: everything up to the newest checkpoint, or as far as the auditor takes it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use picket_ledger::receipt::{CosignerKey, Receipt};
@@ -16,6 +16,9 @@ use crate::evidence::RECEIPT_NAME;
 
 /// Where a receipt goes that the auditor no longer stands by: it is the evidence.
 const BROKEN_RECEIPT_NAME: &str = "sync/receipt-broken";
+
+/// The smallest that a slow link makes segments, in bytes of entries: 10 s for it are 13 kbit/s.
+const SLOWEST_BYTES: usize = 16 << 10;
 
 /// How often the auditor may send us elsewhere without taking a segment.
 const MAX_STALLS: u32 = 8;
@@ -70,6 +73,9 @@ pub struct Uplink {
     edge: VerifyingKey,
     auditor: CosignerKey,
     limits: CutLimits,
+    /// Bytes of a segment now, at most those of `limits`: halved by each request that takes too long, doubled by
+    /// each segment that arrives. So a link of any speed gets through within the deadline.
+    bytes: AtomicUsize,
     state: Arc<State>,
 }
 
@@ -102,7 +108,8 @@ impl Uplink {
         if let Some((size, _)) = outbox.latest()? {
             state.signed.store(size, Ordering::Relaxed);
         }
-        Ok(Self { outbox, keeper, client, origin, edge, auditor, limits, state })
+        let bytes = AtomicUsize::new(limits.bytes);
+        Ok(Self { outbox, keeper, client, origin, edge, auditor, limits, bytes, state })
     }
 
     /// Counters and alarm, shared.
@@ -162,6 +169,7 @@ impl Uplink {
         let mut limits = self.limits;
         let mut stalls = 0;
         while next < size {
+            limits.bytes = limits.bytes.min(self.bytes.load(Ordering::Relaxed));
             let Some(segment) = self.cut(next, limits).await? else { break };
             match self.ship(&segment, report).await? {
                 Shipped::Acknowledged(end) => {
@@ -196,12 +204,15 @@ impl Uplink {
             // It took a segment whose receipt did not reach us. The same bytes again give the same receipt.
             let outbox = self.outbox.clone();
             let segment = blocking(move || outbox.cut_exactly(acknowledged..next)).await?;
-            if let Some(segment) = segment
-                && let Shipped::Conflict(conflict) = self.ship(&segment, report).await?
-            {
+            let Some(segment) = segment else { return Ok(next) };
+            return match self.ship(&segment, report).await {
                 // Several segments may lie there, cut elsewhere. The next receipt covers them too.
-                return self.conflict(conflict, size).await;
-            }
+                Ok(Shipped::Conflict(conflict)) => self.conflict(conflict, size).await,
+                Ok(_) => Ok(next),
+                // Too large for a link that has become slow; the next, smaller one brings a receipt for both.
+                Err(error) if error.is_timeout() && next < size => Ok(next),
+                Err(error) => Err(error),
+            };
         }
         Ok(next)
     }
@@ -217,7 +228,9 @@ impl Uplink {
         let bytes = segment.encode().map_err(|source| OutboxError::Segment { first, source })?;
         let length = bytes.len();
         self.state.bytes.fetch_add(length as u64, Ordering::Relaxed);
-        match self.client.segment(&self.origin, bytes).await? {
+        let answer = self.client.segment(&self.origin, bytes).await;
+        self.adapt(&answer);
+        match answer? {
             SegmentAnswer::Receipt(text) => {
                 self.accept(segment, end, text).await?;
                 report.segments += 1;
@@ -230,6 +243,16 @@ impl Uplink {
             SegmentAnswer::Conflict(conflict) => Ok(Shipped::Conflict(conflict)),
             SegmentAnswer::TooLarge => Ok(Shipped::TooLarge(length)),
         }
+    }
+
+    fn adapt(&self, answer: &Result<SegmentAnswer, SyncError>) {
+        let now = self.bytes.load(Ordering::Relaxed);
+        let next = match answer {
+            Ok(_) => now.saturating_mul(2).min(self.limits.bytes),
+            Err(error) if error.is_timeout() => (now / 2).max(SLOWEST_BYTES.min(self.limits.bytes)),
+            Err(_) => now,
+        };
+        self.bytes.store(next, Ordering::Relaxed);
     }
 
     /// Counts a receipt only if both signatures hold and it speaks of the very checkpoint that was sent.

@@ -79,6 +79,24 @@ async fn every_bad_answer_to_a_segment_is_named_and_the_next_round_makes_it_good
 }
 
 #[tokio::test]
+async fn a_slow_link_makes_segments_smaller_and_a_stored_one_need_not_be_sent_again() {
+    let ends: Vec<u64> = (1..=64).map(|n| n * 20).collect();
+    let ledger = Ledger::with(&ends);
+    let auditor = Fake::start();
+    // Entries have about 40 bytes: all of them fit the first limit, 400 the second.
+    let uplink = ledger.uplink(&auditor, CutLimits { bytes: 32 << 10, entries: 4096 });
+    auditor.next_segments([Manner::StoreThenSlow]);
+    assert!(uplink.round().await.unwrap_err().is_timeout());
+    let first = auditor.entries().len();
+    // What it holds without our knowing is too large for the link now; the rest comes in smaller pieces.
+    auditor.next_segments([Manner::Slow]);
+    let report = uplink.round().await.unwrap();
+    assert_eq!(report.acknowledged, 1280);
+    assert!(first > 600 && report.segments > 1, "{first}, {report:?}");
+    assert_eq!(auditor.entries(), ledger.entries());
+}
+
+#[tokio::test]
 async fn every_bad_answer_to_a_checkpoint_is_named() {
     let cases: [(Manner, &str); 6] = [
         (Manner::Status(200, "{\"next\":-1}"), "makes no sense"),

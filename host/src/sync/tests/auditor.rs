@@ -9,6 +9,9 @@ use std::time::Duration;
 use picket_ledger::receipt::{CosignerKey, cosign};
 use picket_ledger::{Checkpoint, Segment, SignedCheckpoint, SigningKey};
 
+/// How long the client waits for an answer: long for a loaded machine, short for a test.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How one request is answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Manner {
@@ -17,6 +20,8 @@ pub(super) enum Manner {
     Drop,
     /// Does what was asked, and closes without an answer.
     StoreThenDrop,
+    /// Does what was asked, and answers after the client has given up.
+    StoreThenSlow,
     /// Answers after the client has given up.
     Slow,
     Status(u16, &'static str),
@@ -111,15 +116,20 @@ impl Fake {
 fn serve(stream: &TcpStream, state: &Mutex<State>) {
     let mut reader = BufReader::new(stream);
     while let Some((path, body)) = read_request(&mut reader) {
-        let answer = {
+        let (manner, answer) = {
             let mut state = state.lock().unwrap();
             state.requests += 1;
             let manner = match path.as_str() {
                 "/v1/checkpoint" => state.checkpoints.pop_front(),
                 _ => state.segments.pop_front(),
             };
-            answer(&mut state, &path, &body, manner.unwrap_or(Manner::Good))
+            let manner = manner.unwrap_or(Manner::Good);
+            (manner, answer(&mut state, &path, &body, manner))
         };
+        if matches!(manner, Manner::Slow | Manner::StoreThenSlow) {
+            std::thread::sleep(TIMEOUT * 2);
+            return;
+        }
         let Some((status, body)) = answer else { return };
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
         let mut stream = stream;
@@ -153,13 +163,9 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, Vec<u8>)>
 fn answer(state: &mut State, path: &str, body: &[u8], manner: Manner) -> Option<(u16, Vec<u8>)> {
     match manner {
         Manner::Good => Some(good(state, path, body)),
-        Manner::Drop => None,
-        Manner::StoreThenDrop => {
+        Manner::Drop | Manner::Slow => None,
+        Manner::StoreThenDrop | Manner::StoreThenSlow => {
             good(state, path, body);
-            None
-        }
-        Manner::Slow => {
-            std::thread::sleep(Duration::from_millis(700));
             None
         }
         Manner::Status(status, text) => Some((status, text.as_bytes().to_vec())),

@@ -1,14 +1,13 @@
 //! A small ledger on disk.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use picket_ledger::entry::{Body, Heartbeat};
 use picket_ledger::{Checkpoint, Entry, Hash, SigningKey, VerifyingKey};
 use picket_store::{Commit, Log, Options, Reader};
 
 use super::super::{Client, ClientOptions, CutLimits, Uplink};
-use super::auditor::Fake;
+use super::auditor::{Fake, TIMEOUT};
 
 pub(super) struct Ledger {
     log: Arc<Mutex<Log>>,
@@ -64,7 +63,7 @@ impl Ledger {
     }
 
     fn make(&self, url: &str, auditor: &Fake, limits: CutLimits) -> Uplink {
-        let options = ClientOptions { url: url.to_owned(), timeout: Duration::from_millis(500) };
+        let options = ClientOptions { url: url.to_owned(), timeout: TIMEOUT };
         let client = Client::new(&options).unwrap();
         Uplink::new(self.reader(), self.log.clone(), client, self.key(), auditor.key(), limits).unwrap()
     }
