@@ -34,7 +34,7 @@ fn batch(first_row: u64, values: Vec<f64>) -> Batch {
     Batch { first_row, times, columns: vec![column] }
 }
 
-fn opened<'a>(alarms: &'a [Alarm], sequential: bool) -> impl Iterator<Item = &'a Alarm> {
+fn opened(alarms: &[Alarm], sequential: bool) -> impl Iterator<Item = &Alarm> {
     let opened = alarms.iter().filter(|alarm| alarm.state == AlarmState::Opened);
     opened.filter(move |alarm| (alarm.rule == "sequential") == sequential)
 }
