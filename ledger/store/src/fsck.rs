@@ -53,7 +53,7 @@ pub(crate) fn verify_tail(reader: &Reader) -> Result<(), StoreError> {
     let size = head.tree.size();
     let mut bytes = 0;
     let mut entries = 0;
-    if size > head.pruned_to || size % TILE > 0 {
+    if size > head.pruned_to || !size.is_multiple_of(TILE) {
         let tile = size.saturating_sub(1) / TILE;
         let mut walk = TileWalk::new(reader, tile);
         while let Some(entry) = walk.next()? {
@@ -65,7 +65,7 @@ pub(crate) fn verify_tail(reader: &Reader) -> Result<(), StoreError> {
             return Err(reader.damaged(format!("the last tile has {entries} entries, and should have {expected}")));
         }
     }
-    if size % TILE > 0 && bytes != head.tail_bytes {
+    if !size.is_multiple_of(TILE) && bytes != head.tail_bytes {
         return Err(reader.damaged(format!("the last tile has {bytes} bytes, and should have {}", head.tail_bytes)));
     }
     // Each root of the head again from what lies below it: hashes of the last entries, or stored roots.
@@ -185,7 +185,7 @@ fn walk_tile(
         if let Some(tree) = tree.as_mut() {
             let mut wrong = Vec::new();
             tree.push_with(leaf_hash(&entry), |level, node, hash| {
-                if level > 0 && level % 8 == 0 && !stored_is(reader, level, node, hash) {
+                if level > 0 && level.is_multiple_of(8) && !stored_is(reader, level, node, hash) {
                     wrong.push((level, node));
                 }
             });

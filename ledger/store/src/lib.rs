@@ -29,8 +29,10 @@ mod lock;
 mod log;
 #[cfg(test)]
 mod memory;
+mod pack_file;
 mod packs;
 mod reader;
+mod recovery;
 mod sled;
 mod store;
 #[cfg(test)]
@@ -39,7 +41,7 @@ mod tests;
 pub use error::StoreError;
 pub use fsck::Report;
 pub use log::{
-    Commit, Committed, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Options, Payload, Pruned,
+    Commit, Committed, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Options, Payload, Pruned, Sign,
     set_aside,
 };
 pub use reader::{Reader, StoredCheckpoint};

@@ -73,6 +73,9 @@ pub struct Payload {
     pub bytes: Vec<u8>,
 }
 
+/// Signs a checkpoint of a size and root, and returns the note.
+pub type Sign<'a> = dyn Fn(u64, &Hash) -> String + 'a;
+
 /// What a commit makes durable together.
 #[derive(Default)]
 pub struct Commit<'a> {
@@ -83,7 +86,7 @@ pub struct Commit<'a> {
     /// Named values to set, or to remove with `None`.
     pub named: Vec<(String, Option<Vec<u8>>)>,
     /// Signs a checkpoint of the size and root after the entries are added; returns the note.
-    pub checkpoint: Option<&'a dyn Fn(u64, &Hash) -> String>,
+    pub checkpoint: Option<&'a Sign<'a>>,
 }
 
 /// Where the log stands after a commit.
@@ -384,7 +387,7 @@ fn append(head: &mut Head, batch: &mut Batch, entries: &[Vec<u8>]) {
     for entry in entries {
         let index = head.tree.size();
         head.tree.push_with(leaf_hash(entry), |level, index, hash| {
-            if level > 0 && level % 8 == 0 {
+            if level > 0 && level.is_multiple_of(8) {
                 write_hash(batch, level / 8, index, hash);
             }
         });

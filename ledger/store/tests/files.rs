@@ -70,7 +70,7 @@ fn readers_see_whole_commits_while_the_writer_writes() {
                     let mut last = 0;
                     while !done.load(Ordering::Acquire) {
                         let size = reader.size();
-                        assert!(size >= last && size % 3 == 0);
+                        assert!(size >= last && size.is_multiple_of(3));
                         last = size;
                         let from = size.saturating_sub(30);
                         for (index, found) in (from..size).zip(reader.read(from..size).unwrap()) {
