@@ -187,7 +187,7 @@ struct FeatureDefinition {
     name: Text,
     version: Text,
     features: Vec<Feature>,
-    change: Change,
+    change: FeatureStep,
 }
 
 #[derive(Deserialize)]
@@ -203,7 +203,7 @@ struct Feature {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Change {
+enum FeatureStep {
     Add,
     Change,
     Rollback,
