@@ -111,7 +111,7 @@ fn array(value: &Value) -> impl Iterator<Item = &Value> {
 
 /// Runs Cargo and returns the core module.
 fn build_module(workspace: &Path, toolchain: &Toolchain, guard: &Guard) -> Result<Vec<u8>> {
-    let target_folder = workspace.join("target/wasm");
+    let target_folder = workspace.join("target").join(toolchain.folder());
     let (mut command, mut flags) = toolchain.cargo_build();
     flags.extend(reproducible_flags(workspace, toolchain));
     // Text search is most of what guards do, and memchr's vector code is several times faster than its scalar code.
@@ -209,4 +209,57 @@ fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<bool> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_are_those_of_the_outermost_component() {
+        let component = wat::parse_str(
+            r#"(component
+                (component (import "inner" (func)))
+                (core module (import "core" "f" (func)))
+                (import "wasi:clocks/wall-clock@0.2.0" (instance))
+                (component (component))
+                (import "other" (func)))"#,
+        );
+        assert_eq!(imports(&component.unwrap()).unwrap(), ["wasi:clocks/wall-clock@0.2.0", "other"]);
+        assert!(imports(&wat::parse_str("(component (component))").unwrap()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_module_without_a_world_or_with_an_import_is_no_guard() {
+        let imports_something = wat::parse_str(r#"(module (import "env" "log" (func)))"#).unwrap();
+        let error = componentize(&imports_something).unwrap_err();
+        assert!(format!("{error:#}").contains("env"), "{error:#}");
+        assert!(componentize(b"not wasm").is_err());
+    }
+
+    #[test]
+    fn only_new_bytes_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guard.wasm");
+        assert!(write_if_changed(&path, b"one").unwrap());
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        assert!(!write_if_changed(&path, b"one").unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+        assert!(write_if_changed(&path, b"two").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn guards_are_packages_of_that_name_with_a_cdylib() {
+        let package = |name: &str, kinds: &[&str]| {
+            let targets = serde_json::json!([{"name": "lib_name", "crate_types": kinds}]);
+            serde_json::json!({"name": name, "targets": targets})
+        };
+        let guard = guard_of_package(&package("picket-guard-pii", &["cdylib", "rlib"])).unwrap();
+        assert_eq!((guard.name.as_str(), guard.library.as_str()), ("pii", "lib_name"));
+        assert!(guard_of_package(&package("picket-guard-pii", &["rlib"])).is_none());
+        assert!(guard_of_package(&package("picket-sdk", &["cdylib"])).is_none());
+    }
 }

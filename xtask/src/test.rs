@@ -32,3 +32,18 @@ fn names_packages(argument: &str) -> bool {
         || argument == "--workspace"
         || (argument.starts_with("-p") && !argument.starts_with("--"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn package_arguments_are_told_from_others() {
+        for argument in ["-p", "-ppicket", "--package", "--package=picket", "--workspace"] {
+            assert!(names_packages(argument), "{argument}");
+        }
+        for argument in ["--profile", "--release", "picket", "-v", "--test=x"] {
+            assert!(!names_packages(argument), "{argument}");
+        }
+    }
+}

@@ -53,7 +53,7 @@ impl Toolchain {
             format!(
                 "guards need the target {TARGET}, and this machine has none. One of these helps:\n  \
                  rustup target add {TARGET}\n  \
-                 apt-get install rustc-web rust-web-src (Debian; rustc 1.96 or later)"
+                 apt-get install rustc-web rust-web-src rust-web-llvm lld-22 (Debian; rustc 1.96 or later)"
             )
         })
     }
@@ -63,6 +63,14 @@ impl Toolchain {
         match self {
             Self::Installed { .. } => format!("the installed target {TARGET}"),
             Self::Debian { rustc, .. } => format!("{} with the standard library's source", rustc.display()),
+        }
+    }
+
+    /// The folder below `target` for what Cargo makes on the way. Builds by one compiler do not evict the other's.
+    pub(crate) fn folder(&self) -> &'static str {
+        match self {
+            Self::Installed { .. } => "wasm",
+            Self::Debian { .. } => "wasm-debian",
         }
     }
 
@@ -106,7 +114,7 @@ fn debian() -> Result<Toolchain> {
     if !library.is_file() {
         bail!("{} is not there: apt-get install rust-web-src", library.display());
     }
-    let linker = linker(&sysroot).context("no rust-lld and no wasm-ld: apt-get install rust-web-llvm, or lld")?;
+    let linker = linker(&sysroot).context("no rust-lld and no wasm-ld: apt-get install rust-web-llvm lld-22")?;
     Ok(Toolchain::Debian { rustc, linker, sysroot })
 }
 

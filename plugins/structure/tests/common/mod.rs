@@ -1,6 +1,6 @@
 //! What the tests of the guard share.
 #![allow(dead_code, reason = "each test file uses its part")]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use picket_guard_structure::Structure;
 use picket_sdk::{Content, Decision, Finding, Guard, Inference, Span, Tensor, Verdict};
