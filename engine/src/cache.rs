@@ -32,10 +32,19 @@ pub(crate) struct Cache {
 /// What was found under a name.
 pub(crate) enum Found {
     /// Bytes that this box wrote under this name.
-    Contents(Vec<u8>),
+    Contents(Contents),
     Nothing,
     /// A file that this box did not write so, or that cannot be read. Says why.
     Unusable(String),
+}
+
+/// A file whose code was verified. The code is kept before the contents: moving many megabytes would take time.
+pub(crate) struct Contents(Vec<u8>);
+
+impl Contents {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.get(TAG_BYTES..).unwrap_or_default()
+    }
 }
 
 impl Cache {
@@ -55,7 +64,7 @@ impl Cache {
         if length > MAX_FILE_BYTES {
             return Found::Unusable(format!("{length} bytes long"));
         }
-        let mut file = match fs::read(&path) {
+        let file = match fs::read(&path) {
             Ok(file) => file,
             Err(error) => return Found::Unusable(format!("unreadable: {error}")),
         };
@@ -66,8 +75,7 @@ impl Cache {
         if self.mac(name, contents).verify_slice(tag).is_err() {
             return Found::Unusable("not written by this box, or altered since".into());
         }
-        file.drain(..TAG_BYTES);
-        Found::Contents(file)
+        Found::Contents(Contents(file))
     }
 
     /// Puts `contents` in place of whatever is there. A crash leaves the old file or the new one, or a temporary file

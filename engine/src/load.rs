@@ -120,7 +120,7 @@ pub(crate) fn prepare(
         None => (None, CacheUse::Off),
         Some(Found::Nothing) => (None, CacheUse::Miss),
         Some(Found::Unusable(reason)) => (None, CacheUse::Replaced(reason)),
-        Some(Found::Contents(bytes)) => match Compiled::decode(runtime, &bytes) {
+        Some(Found::Contents(contents)) => match Compiled::decode(runtime, contents.bytes()) {
             Ok(compiled) => (Some(compiled), CacheUse::Hit),
             Err(reason) => (None, CacheUse::Replaced(reason)),
         },
