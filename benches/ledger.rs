@@ -134,6 +134,44 @@ fn durable_appends(criterion: &mut Criterion) {
     }
 }
 
+/// Proofs and reads in a log of a million entries.
+fn million(criterion: &mut Criterion) {
+    const SIZE: u64 = 1_000_000;
+    let folder = folder();
+    let mut log = Log::open(&folder.path().join("log"), &Options::default()).unwrap().0;
+    let entries = entries(2000);
+    while log.size() < SIZE {
+        log.commit(Commit { entries: entries.clone(), ..Commit::default() }).unwrap();
+    }
+    log.flush().unwrap();
+    let reader = log.reader();
+    let mut index = 0;
+    // A prime stride: each proof from another tile.
+    let mut next = || {
+        index = (index + 611_953) % SIZE;
+        index
+    };
+    let mut measured = criterion.benchmark_group("a million entries");
+    measured.sample_size(20).measurement_time(Duration::from_secs(2));
+    measured.bench_function("inclusion proof", |b| b.iter(|| reader.inclusion_proof(next(), SIZE).unwrap()));
+    measured.bench_function("consistency proof", |b| b.iter(|| reader.consistency_proof(1 + next(), SIZE).unwrap()));
+    measured.bench_function("entry", |b| b.iter(|| reader.entry(next()).unwrap()));
+    measured.finish();
+    drop(reader);
+    drop(log);
+    let start = Instant::now();
+    let log = Log::open(&folder.path().join("log"), &Options::default()).unwrap().0;
+    println!("opening a log of {} entries: {} ms", log.size(), start.elapsed().as_millis());
+    let mut bytes = 0;
+    for part in ["packs", "index", "."] {
+        for file in std::fs::read_dir(folder.path().join("log").join(part)).unwrap() {
+            let metadata = file.unwrap().metadata().unwrap();
+            bytes += if metadata.is_file() { metadata.len() } else { 0 };
+        }
+    }
+    println!("bytes on disk per entry of {ENTRY_BYTES}: {}", bytes / SIZE);
+}
+
 /// What one contestant did in a table.
 #[derive(Default)]
 struct Times {
@@ -188,5 +226,5 @@ fn ratios(_: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, durable_appends, ratios);
+criterion_group!(benches, durable_appends, million, ratios);
 criterion_main!(benches);

@@ -11,11 +11,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use picket_ledger::hash::sha256;
+
 use crate::StoreError;
 use crate::disk::{quarantine, sync_folder, write_file};
 use crate::findings::Findings;
 use crate::pack_file::{INLINE, POINTER, Pointer, build, file_name, inline, parse_name, read_list};
-use crate::sled::SledStore;
+use crate::sled::{APPLIED_KEY, SledStore};
 use crate::store::{Pair, Store, Write};
 
 /// Free space below which the index is not opened again after an error: sled writes a snapshot then, which takes
@@ -25,6 +27,11 @@ const REOPEN_BYTES: u64 = 2 * 1024 * 1024;
 const OPEN_FILES: usize = 64;
 /// Pairs read from the index at once when it is walked.
 const WALK: usize = 1024;
+
+/// Above every key.
+const END: &[u8] = &[0xff; 8];
+/// In the index, the digest of what it holds.
+const DIGEST_KEY: &[u8] = b"\0digest";
 
 /// An index with its packs.
 pub(crate) struct PackedStore {
@@ -72,8 +79,58 @@ impl PackedStore {
             folder,
             files: Mutex::new(HashMap::new()),
         };
+        store.verify_index()?;
         store.catch_up(findings)?;
         Ok(store)
+    }
+
+    /// Verifies that the index holds exactly what was put there.
+    ///
+    /// sled drops what follows a message that it cannot read, and also single pages, without a word; its own keys
+    /// may survive that. So the whole of it is compared with a digest, which takes a read of some ten megabytes for
+    /// ten million entries.
+    fn verify_index(&self) -> Result<(), StoreError> {
+        let mut found = Digest::default();
+        let mut from = Vec::new();
+        loop {
+            let pairs = self.index.range(&from, END, WALK)?;
+            let Some((last, _)) = pairs.last() else { break };
+            from = [last.as_slice(), &[0]].concat();
+            pairs.iter().filter(|(key, _)| !is_own(key)).for_each(|(key, value)| found.toggle(key, value));
+        }
+        let applied = self.index.applied()?;
+        let said = self.index.get(DIGEST_KEY)?;
+        let sound = match said {
+            None => applied == 0 && found == Digest::default(),
+            Some(said) => said == found.encode(applied),
+        };
+        if !sound {
+            return Err(StoreError::damaged(
+                &self.folder.with_file_name("index").join("db"),
+                "values are missing in it, or are not those that were written",
+                "open the log again: the index is rebuilt from the packs",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes to the index, with the digest of what it holds then.
+    fn write_index(&self, sequence: u64, writes: &[Write]) -> Result<(), StoreError> {
+        let mut digest = match self.index.get(DIGEST_KEY)? {
+            None => Digest::default(),
+            Some(said) => Digest::decode(&said).ok_or_else(|| self.nonsense())?,
+        };
+        let mut writes = writes.to_vec();
+        for (key, value) in &writes {
+            if let Some(before) = self.index.get(key)? {
+                digest.toggle(key, &before);
+            }
+            if let Some(value) = value {
+                digest.toggle(key, value);
+            }
+        }
+        writes.push((DIGEST_KEY.to_vec(), Some(digest.encode(sequence))));
+        self.index.apply(sequence, &writes)
     }
 
     /// Brings the index to the last pack: after a crash between a pack and its index, or from nothing.
@@ -87,7 +144,7 @@ impl PackedStore {
                 self.missing(end + 1, first - 1, findings)?;
             }
             if last > applied {
-                self.index.apply(last, &self.read_pack(last)?)?;
+                self.write_index(last, &self.read_pack(last)?)?;
                 behind += 1;
             }
             end = last;
@@ -241,7 +298,7 @@ impl Store for PackedStore {
         write_file(&path, &pack.parts())?;
         lock(&self.packs).insert(sequence, Known { first, large_bytes: None });
         lock(&self.files).remove(&sequence);
-        self.note(self.index.apply(sequence, &pack.index))
+        self.note(self.write_index(sequence, &pack.index))
     }
 
     fn applied(&self) -> Result<u64, StoreError> {
@@ -270,7 +327,7 @@ impl Store for PackedStore {
         let mut live: HashMap<u64, HashMap<u64, u32>> = HashMap::new();
         let mut from = Vec::new();
         loop {
-            let pairs = self.note(self.index.range(&from, &[0xff; 8], WALK))?;
+            let pairs = self.note(self.index.range(&from, END, WALK))?;
             let Some((last, _)) = pairs.last() else { break };
             from = [last.as_slice(), &[0]].concat();
             for pointer in pairs.iter().filter_map(|(_, stored)| Pointer::decode(stored)) {
@@ -314,6 +371,34 @@ impl PackedStore {
 
 fn allocated(file: &File) -> std::io::Result<u64> {
     Ok(std::os::unix::fs::MetadataExt::blocks(&file.metadata()?) * 512)
+}
+
+/// A digest of a set of pairs: the exclusive or of SHA-256(key length (u64) ‖ key ‖ value). It shows what was lost by
+/// accident, and can be kept up with each write; it is no defence against an attacker, which the tree is.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Digest([u8; 32]);
+
+impl Digest {
+    /// Adds a pair that is not there, or takes one away that is.
+    fn toggle(&mut self, key: &[u8], value: &[u8]) {
+        let length = u64::try_from(key.len()).unwrap_or(u64::MAX).to_le_bytes();
+        let hash = sha256(&[length.as_slice(), key, value].concat());
+        self.0.iter_mut().zip(hash).for_each(|(sum, byte)| *sum ^= byte);
+    }
+
+    /// The sequence up to which it speaks (u64, little-endian), then the digest.
+    fn encode(&self, sequence: u64) -> Vec<u8> {
+        [sequence.to_le_bytes().as_slice(), &self.0].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.get(8..)?.try_into().ok().map(Self)
+    }
+}
+
+/// True for the keys that the digest does not cover: itself, and the applied sequence, which it names.
+fn is_own(key: &[u8]) -> bool {
+    key == DIGEST_KEY || key == APPLIED_KEY
 }
 
 fn punch_hole(file: &File, offset: u64, length: u64) -> std::io::Result<()> {

@@ -8,8 +8,8 @@
 //!   (`packs.rs`).
 //! - It panics on flipped bits: every call is under `catch_unwind`, and a store that panicked is not used again.
 //! - An I/O error is kept forever ("global error"): the store must be opened again.
-//! - Opening writes: it zeroes what follows the last readable message. A log that lost its end so is noticed
-//!   through the applied sequence, which then lies behind the journal.
+//! - Opening writes: it zeroes what follows the last readable message, and goes on with what it then has, which may
+//!   lack pages from the middle. The applied sequence and a digest of all that is in the index (`packs.rs`) show it.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +34,7 @@ const CLEAN_EVERY_MS: u64 = 1000;
 /// How long dropping may wait for sled's own threads before they are left behind.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
 /// Where the applied sequence is kept. Keys of the log start with a letter.
-const APPLIED_KEY: &[u8] = b"\0applied";
+pub(crate) const APPLIED_KEY: &[u8] = b"\0applied";
 
 /// A sled database in a folder.
 pub(crate) struct SledStore {
