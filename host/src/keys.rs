@@ -117,6 +117,12 @@ pub fn load_public(data: &Path) -> Result<VerifyingKey, KeyError> {
     VerifyingKey::parse(text.trim_end()).map_err(malformed(&path))
 }
 
+/// The key of the compile cache, if the box at `data` has one that can be used.
+pub fn existing_cache_key(data: &Path) -> Option<[u8; 32]> {
+    let folder = data.join("keys");
+    folder.join("cache.key").exists().then(|| cache_key(&folder).ok()).flatten()
+}
+
 fn load(path: &Path) -> Result<SigningKey, KeyError> {
     let bytes = read_private(path)?;
     let wrong = |message: &str| KeyError::Malformed { path: path.to_path_buf(), message: message.to_owned() };

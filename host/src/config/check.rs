@@ -30,6 +30,14 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
+/// What a path is to lead to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    File,
+    Folder,
+    Either,
+}
+
 /// The file at hand: turns places into lines and relative paths into paths.
 struct Place<'a> {
     file: &'a Path,
@@ -55,12 +63,13 @@ impl Place<'_> {
         self.file.parent().unwrap_or(Path::new("")).join(written)
     }
 
-    fn existing(&self, key: String, written: &Spanned<String>, folder: bool) -> Result<PathBuf, ConfigError> {
+    fn existing(&self, key: String, written: &Spanned<String>, wanted: Wanted) -> Result<PathBuf, ConfigError> {
         let path = self.path(written.get_ref());
         match std::fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() == folder => Ok(path),
-            Ok(_) => {
-                let message = if folder { "is a file; a folder is wanted" } else { "is a folder; a file is wanted" };
+            Ok(meta) if wanted == Wanted::Either || meta.is_dir() == (wanted == Wanted::Folder) => Ok(path),
+            Ok(meta) => {
+                let message =
+                    if meta.is_dir() { "is a folder; a file is wanted" } else { "is a file; a folder is wanted" };
                 Err(self.wrong(&written.span(), key, format!("{} {message}", path.display())))
             }
             Err(error) => {
@@ -75,6 +84,15 @@ impl Place<'_> {
 
     fn bytes(&self, key: &str, written: Option<&Spanned<String>>, default: u64) -> Result<u64, ConfigError> {
         self.unit(key, written, units::bytes, default)
+    }
+
+    /// A size of something that is held in memory as one piece: at most 256 MiB.
+    fn held(&self, key: &str, written: Option<&Spanned<String>>, default: usize) -> Result<usize, ConfigError> {
+        let Some(written) = written else { return Ok(default) };
+        let bytes = self.bytes(key, Some(written), 0)?;
+        let held = usize::try_from(bytes).ok().filter(|bytes| *bytes <= 256 << 20);
+        let message = || format!("`{}` is more than 256 MiB", written.get_ref());
+        held.ok_or_else(|| self.wrong(&written.span(), key, message()))
     }
 
     fn unit<T>(
@@ -122,8 +140,9 @@ impl Place<'_> {
     fn name(&self, key: &str, written: &Spanned<String>) -> Result<String, ConfigError> {
         let name = written.get_ref();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            let message = format!("`{name}` is not a name: 1 to 64 ASCII letters, digits, `.`, `_`, `-`");
+        let starts = name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
+        if !starts || name.len() > 64 || !name.bytes().all(plain) {
+            let message = format!("`{name}` is not a name: 1 to 64 ASCII letters, digits, `.`, `_`, `-`, the first a letter or digit");
             return Err(self.wrong(&written.span(), key, message));
         }
         Ok(name.clone())
@@ -140,7 +159,6 @@ fn edge(place: &Place, raw: &RawEdge) -> Result<Edge, ConfigError> {
         })?,
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let max_inference = place.bytes("edge.max_inference", raw.max_inference.as_ref(), 16 << 20)?;
     let retention = [("none", Retention::None), ("blocked", Retention::Blocked), ("all", Retention::All)];
     Ok(Edge {
         id: place.name("edge.id", &raw.id)?,
@@ -149,7 +167,7 @@ fn edge(place: &Place, raw: &RawEdge) -> Result<Edge, ConfigError> {
         retention: place.choice("edge.retention", raw.retention.as_ref(), &retention, Retention::None)?,
         workers: place.number("edge.workers", raw.workers.as_ref(), 1..=256, processors)?,
         queue: place.number("edge.queue", raw.queue.as_ref(), 1..=65_536, 256)?,
-        max_inference: usize::try_from(max_inference.min(256 << 20)).unwrap_or(16 << 20),
+        max_inference: place.held("edge.max_inference", raw.max_inference.as_ref(), 16 << 20)?,
         guard_memory: place.bytes("edge.guard_memory", raw.guard_memory.as_ref(), 512 << 20)?,
         watch_every: place.duration("edge.watch_every", raw.watch_every.as_ref(), Duration::from_secs(30))?,
     })
@@ -203,13 +221,13 @@ fn models(place: &Place, raw: &[RawModel]) -> Result<Vec<Model>, ConfigError> {
             if !seen.insert(name.clone()) {
                 return Err(place.wrong(&model.name.span(), key("name"), "this model is named twice"));
             }
-            let file = |field: &str, written: &Option<Spanned<String>>, folder: bool| {
-                written.as_ref().map(|written| place.existing(key(field), written, folder)).transpose()
+            let file = |field: &str, written: &Option<Spanned<String>>, wanted: Wanted| {
+                written.as_ref().map(|written| place.existing(key(field), written, wanted)).transpose()
             };
             Ok(Model {
-                weights: file("weights", &model.weights, false)?,
-                prompts: file("prompts", &model.prompts, true)?,
-                features: file("features", &model.features, false)?,
+                weights: file("weights", &model.weights, Wanted::Either)?,
+                prompts: file("prompts", &model.prompts, Wanted::Folder)?,
+                features: file("features", &model.features, Wanted::File)?,
                 version: model.version.clone(),
                 name: name.clone(),
             })
@@ -238,7 +256,7 @@ fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard
             models: &guard.models,
         };
         let checked = Guard {
-            component: place.existing(key("component"), &guard.component, false)?,
+            component: place.existing(key("component"), &guard.component, Wanted::File)?,
             line: place.line(&guard.name.span()),
             models: written.models(place, &key("models"), models)?,
             mode: mode.unwrap_or(Mode::Enforce),
@@ -274,11 +292,11 @@ fn detectors(place: &Place, raw: &[RawDetector], models: &[Model]) -> Result<Vec
             };
             let reference = detector.reference.as_ref();
             Ok(Detector {
-                component: place.existing(key("component"), &detector.component, false)?,
+                component: place.existing(key("component"), &detector.component, Wanted::File)?,
                 line: place.line(&detector.name.span()),
                 models: written.models(place, &key("models"), models)?,
                 reference: reference
-                    .map(|written| place.existing(key("reference"), written, false))
+                    .map(|written| place.existing(key("reference"), written, Wanted::File))
                     .transpose()?,
                 batch: place.number(&key("batch"), detector.batch.as_ref(), 1..=65_536, 256)?,
                 every: place.duration(&key("every"), detector.every.as_ref(), Duration::from_secs(2))?,
@@ -302,11 +320,10 @@ struct Written<'a> {
 
 impl Written<'_> {
     fn limits(&self, place: &Place, key: &dyn Fn(&str) -> String, deadline: Duration) -> Result<Limits, ConfigError> {
-        let answer = place.bytes(&key("answer"), self.answer.as_ref(), 1 << 20)?;
         Ok(Limits {
             deadline: place.duration(&key("deadline"), self.deadline.as_ref(), deadline)?,
             memory: place.bytes(&key("memory"), self.memory.as_ref(), 32 << 20)?,
-            answer: usize::try_from(answer.min(256 << 20)).unwrap_or(1 << 20),
+            answer: place.held(&key("answer"), self.answer.as_ref(), 1 << 20)?,
             findings: place.number(&key("findings"), self.findings.as_ref(), 1..=4096, 256)?,
         })
     }

@@ -26,7 +26,7 @@ pub(super) struct RawConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawEdge {
-    /// Name of this box; the origin of its checkpoints. ASCII letters, digits, `.`, `_`, `-`; 1 to 64 bytes. Changing it
+    /// Name of this box; the origin of its checkpoints. ASCII letters, digits, `.`, `_`, `-`, the first a letter or digit; 1 to 64 bytes. Changing it
     /// starts another ledger in the eyes of the auditor.
     pub id: Spanned<String>,
     /// Folder of ledger, keys and caches, relative to the configuration file. Default `data`.

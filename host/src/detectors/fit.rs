@@ -4,7 +4,7 @@ use super::batch::Builder;
 use crate::config::{self, Config};
 use crate::inference;
 use crate::pipeline::{InForce, PipelineError, engine_limits, load, read_file, refused};
-use picket_engine::{Engine, EngineError, EngineOptions, Failure};
+use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions, Failure};
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,8 +74,11 @@ pub enum FitError {
 /// [`FitError`].
 pub fn fit(config: &Config, detector: &config::Detector, sample: &Path) -> Result<Fitted, FitError> {
     let max_memory = config.guards.iter().map(|guard| guard.limits.memory).max().unwrap_or(0);
-    let options =
-        EngineOptions { instances: 4, max_memory: max_memory.max(detector.limits.memory), ..EngineOptions::default() };
+    // With the box's cache, when it has one, the guards need not be compiled for this.
+    let cache = crate::keys::existing_cache_key(&config.edge.data)
+        .map(|key| CacheOptions { folder: config.edge.data.join("cache"), key });
+    let max_memory = max_memory.max(detector.limits.memory);
+    let options = EngineOptions { instances: 4, max_memory, cache, ..EngineOptions::default() };
     let engine = Engine::new(options)?;
     let pipeline = load(config, &engine, Arc::new(InForce::default()))?;
     let batch = rows(&pipeline, sample)?;

@@ -7,7 +7,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Ids between the durable ceiling and the next id to hand out, right after a commit.
-const RESERVE: u64 = 1024;
+///
+/// Half of it must exceed what can be under way between two commits (the writer's queue and group, the workers and their
+/// queue, see `QUEUE` in the parent module), so that a ledger that commits never makes anybody wait for a number.
+const RESERVE: u64 = 2048;
 
 /// Shared between the gateway, which allocates, and the writer thread, which moves the ceiling.
 #[derive(Debug)]

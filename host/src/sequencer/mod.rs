@@ -24,8 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
-/// Commands that may wait for the writer; beyond that, `submit` waits.
-const QUEUE: usize = 1024;
+/// Commands that may wait for the writer; beyond that, `submit` waits. Together with a group it stays well below half of
+/// the invocation ids that are held in reserve.
+const QUEUE: usize = 256;
 
 /// Something to record.
 #[derive(Debug)]

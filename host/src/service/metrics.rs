@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Labels of the decision counter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,6 +39,7 @@ pub struct Metrics {
     findings: Family<FindingLabels, Counter>,
     failures: Family<FailureLabels, Counter>,
     seconds: Histogram,
+    durable: Histogram,
     /// Models that have a label of their own.
     models: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -49,6 +51,7 @@ impl Default for Metrics {
             findings: Family::default(),
             failures: Family::default(),
             seconds: Histogram::new(exponential_buckets(10e-6, 2.0, 16)),
+            durable: Histogram::new(exponential_buckets(100e-6, 2.0, 16)),
             models: Arc::default(),
         }
     }
@@ -81,6 +84,11 @@ impl Metrics {
         self.seconds.observe(judgement.answer.micros as f64 * 1e-6);
     }
 
+    /// Notes how long an entry took from being handed over to being durable.
+    pub(super) fn committed(&self, waited: Duration) {
+        self.durable.observe(waited.as_secs_f64());
+    }
+
     /// The model's name, as long as few have been seen: an open box must not be made to keep a label for each caller's whim.
     fn label(&self, model: &str) -> String {
         let mut seen = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -95,6 +103,8 @@ impl Metrics {
         registry.register("picket_decisions", "Inferences by decision", self.decisions.clone());
         registry.register("picket_findings", "Findings by guard, rule and mode", self.findings.clone());
         registry.register("picket_guard_failures", "Guards that gave no verdict, by cause", self.failures.clone());
+        let durable = self.durable.clone();
+        registry.register("picket_durable_seconds", "Time from handing an entry over to its being durable", durable);
         registry.register("picket_judge_seconds", "Time to judge one inference", self.seconds.clone());
     }
 }

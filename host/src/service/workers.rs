@@ -14,7 +14,7 @@ use picket_ledger::entry::Body;
 use picket_ledger::hash;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Why an inference has no answer. Nothing may act on its output.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -138,9 +138,11 @@ fn process(edge: &Edge, job: Job) {
     };
     let mut answer = judgement.answer;
     let respond = job.respond;
+    let (metrics, submitted) = (edge.metrics.clone(), Instant::now());
     sequencer.submit(
         pending,
         Box::new(move |placed| {
+            metrics.committed(submitted.elapsed());
             respond(placed.map_err(ProcessError::from).map(|placed| {
                 answer.entry = Some(AnswerEntry { index: placed.index, leaf: hash::to_hex(&placed.leaf) });
                 Outcome { answer, row }

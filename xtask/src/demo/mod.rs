@@ -25,7 +25,11 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let started = Instant::now();
     let demo = Demo::prepare(&root)?;
     demo.run()?;
-    println!("\nDone in {:.0} seconds. Both processes have been stopped; the data is in {}.", started.elapsed().as_secs_f64(), demo.shown().display());
+    println!(
+        "\nDone in {:.0} seconds. Both processes have been stopped; the data is in {}.",
+        started.elapsed().as_secs_f64(),
+        demo.shown().display()
+    );
     demo.further();
     Ok(())
 }
@@ -80,14 +84,22 @@ impl Demo {
         let auditor = Server::start(&self.auditor, &["serve"])?;
         // From here on the auditor keeps its port, so that it can come back where the box looks for it.
         self.write_auditor_config(auditor.port()?)?;
-        self.fit_reference(&auditor, &auditor_key)?;
+        let config = self.write_box_config(&auditor, &auditor_key)?;
         let box_key = self.picket.output(&["keygen"])?.trim().to_owned();
+        println!("box's key      {box_key}");
+        self.fit_reference(&config)?;
         self.auditor.output(&["enrol", "--origin", "box-17", "--key", &box_key])?;
-        println!("box's key      {box_key}, enrolled");
         let edge = Server::start(&self.picket, &["run"])?;
-        println!("box            {} (ready after {} ms, guards compiled on the way)", edge.url(), edge.started_in().as_millis());
+        println!(
+            "box            {} (ready after {} ms, guards compiled on the way)",
+            edge.url(),
+            edge.started_in().as_millis()
+        );
         println!("auditor        {}", auditor.url());
-        println!("recorded       {} documents on slices, models, features, evaluations, prompts and approvals", self.record()?);
+        println!(
+            "recorded       {} documents on slices, models, features, evaluations, prompts and approvals",
+            self.record()?
+        );
 
         heading("Texts: hand-written outputs and two babbling models");
         let mut total = Tally::default();
@@ -117,7 +129,11 @@ impl Demo {
         heading("Power is cut: the box is killed and started again");
         edge.kill()?;
         let edge = Server::start(&self.picket, &["run"])?;
-        println!("box            {} again (ready after {} ms, guards from the compile cache)", edge.url(), edge.started_in().as_millis());
+        println!(
+            "box            {} again (ready after {} ms, guards from the compile cache)",
+            edge.url(),
+            edge.started_in().as_millis()
+        );
         let (after, _) = self.positions(&edge)?;
         ensure!(after >= size, "the ledger had {size} entries before and {after} after: entries are lost");
         println!("ledger         {after} entries; {size} before: nothing is lost");
@@ -142,9 +158,9 @@ impl Demo {
         Ok(std::fs::write(self.folder.join("auditor.toml"), template.replace("{port}", &port.to_string()))?)
     }
 
-    /// The box's configuration names a reference that must be there before it loads, so it is written twice: without, to
-    /// fit the reference with it, and with.
-    fn fit_reference(&self, auditor: &Server, auditor_key: &str) -> Result<()> {
+    /// The box's configuration names a reference that must be there before it loads, so it is written twice: here without,
+    /// to fit the reference with it, and then as it is returned.
+    fn write_box_config(&self, auditor: &Server, auditor_key: &str) -> Result<String> {
         let template = std::fs::read_to_string(self.root.join("examples/demo/picket.toml"))?;
         let config = template
             .replace("{auditor-url}", auditor.url())
@@ -154,10 +170,22 @@ impl Demo {
         let reference = "reference = \"tumour.profile\"\n";
         ensure!(config.contains(reference), "examples/demo/picket.toml names no reference");
         std::fs::write(self.folder.join("picket.toml"), config.replace(reference, ""))?;
+        Ok(config)
+    }
+
+    fn fit_reference(&self, config: &str) -> Result<()> {
         let sample = self.root.join("examples/recordings/tumour-reference.jsonl");
         let sample = sample.to_str().context("the path is no UTF-8")?;
-        let fitted =
-            self.picket.output(&["reference", "fit", "--detector", "drift", "--from", sample, "-o", "tumour.profile"])?;
+        let fitted = self.picket.output(&[
+            "reference",
+            "fit",
+            "--detector",
+            "drift",
+            "--from",
+            sample,
+            "-o",
+            "tumour.profile",
+        ])?;
         println!("reference      {}", fitted.trim());
         Ok(std::fs::write(self.folder.join("picket.toml"), config)?)
     }

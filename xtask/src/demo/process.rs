@@ -27,7 +27,8 @@ impl Program {
 
     /// Runs it to its end and returns what it printed.
     pub(super) fn output(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.command(arguments).output().with_context(|| format!("{} cannot be run", self.binary.display()))?;
+        let output =
+            self.command(arguments).output().with_context(|| format!("{} cannot be run", self.binary.display()))?;
         if !output.status.success() {
             let words = arguments.join(" ");
             bail!("{} {words}: {}\n{}", self.binary.display(), output.status, String::from_utf8_lossy(&output.stderr));
@@ -55,10 +56,8 @@ impl Server {
             .with_context(|| format!("{} cannot be run", program.binary.display()))?;
         let stderr = child.stderr.take().context("standard error is not piped")?;
         let name = program.binary.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(program.folder.join(format!("{name}.log")))?;
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(program.folder.join(format!("{name}.log")))?;
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || copy(stderr, log, &sender));
         match receiver.recv_timeout(Duration::from_secs(60)) {
