@@ -53,10 +53,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let guards = mean(after.judge_seconds, before.judge_seconds);
     let ledger = mean(after.durable_seconds, before.durable_seconds);
     let rest = latency - guards - ledger;
-    println!("a request      {latency:.0} µs: guards {guards:.0}, ledger {ledger:.0}, HTTP, queue and client {rest:.0}");
+    println!(
+        "a request      {latency:.0} µs: guards {guards:.0}, ledger {ledger:.0}, HTTP, queue and client {rest:.0}"
+    );
     let share = |part: f64| part / latency * 100.0;
-    println!("shares         guards {:.0} %, ledger {:.0} %, the rest {:.0} %", share(guards), share(ledger), share(rest));
-    println!("group size     {:.1} entries a commit", (after.entries - before.entries) / (after.commits - before.commits).max(1.0));
+    println!(
+        "shares         guards {:.0} %, ledger {:.0} %, the rest {:.0} %",
+        share(guards),
+        share(ledger),
+        share(rest)
+    );
+    println!(
+        "group size     {:.1} entries a commit",
+        (after.entries - before.entries) / (after.commits - before.commits).max(1.0)
+    );
     runtime.shutdown_timeout(Duration::from_secs(1));
     service.stop();
     Ok(())
@@ -82,7 +92,8 @@ fn configure(folder: &Path) -> Result<config::Config, Box<dyn std::error::Error>
 
 /// A summary of 2 KB with one e-mail address in it: every guard has something to read and one something to do.
 fn body() -> String {
-    let sentence = "The committee met on the second floor and went through the budget of the coming year item by item. ";
+    let sentence =
+        "The committee met on the second floor and went through the budget of the coming year item by item. ";
     let mut text = String::from("Minutes were taken by jo@example.org. ");
     while text.len() < OUTPUT_BYTES {
         text.push_str(sentence);

@@ -135,10 +135,10 @@ fn cache_key(folder: &Path) -> Result<[u8; 32], KeyError> {
     if !path.exists() {
         write_new(&path, &random::<32>()?, 0o600)?;
     }
-    read_private(&path)?
-        .as_slice()
-        .try_into()
-        .map_err(|_| KeyError::Malformed { path, message: "is not 32 bytes long; remove it, the cache is made anew".into() })
+    read_private(&path)?.as_slice().try_into().map_err(|_| KeyError::Malformed {
+        path,
+        message: "is not 32 bytes long; remove it, the cache is made anew".into(),
+    })
 }
 
 fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
@@ -154,13 +154,8 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
     let io = |source| KeyError::Io { path: path.to_path_buf(), source };
     let temporary = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)
-        .map_err(io)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     // A crash before the rename leaves `*.new`, which the next start overwrites.
     file.sync_all().map_err(io)?;

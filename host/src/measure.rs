@@ -248,7 +248,11 @@ mod tests {
         assert_eq!(integer(&values, "json.depth"), 3);
         assert_eq!(integer(&values, "json.nulls"), 1);
         assert_eq!(integer(&values, "json.values"), 4);
-        assert!(values.iter().any(|(name, value)| name == "output.d" && matches!(value, Scalar::Number(n) if *n == -1500.0)));
+        assert!(
+            values
+                .iter()
+                .any(|(name, value)| name == "output.d" && matches!(value, Scalar::Number(n) if *n == -1500.0))
+        );
         assert!(values.iter().any(|(name, value)| name == "output.c" && matches!(value, Scalar::Text(t) if t == "\\")));
         assert!(!values.iter().any(|(name, _)| name == "output.a" || name == "output.e"));
     }

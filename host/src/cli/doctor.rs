@@ -55,9 +55,12 @@ fn guards(config: &Config) -> Result<String, String> {
     use picket_engine::{Engine, EngineOptions};
     let limits = config.guards.iter().map(|guard| guard.limits.memory);
     let max_memory = limits.chain(config.detectors.iter().map(|d| d.limits.memory)).max().unwrap_or(32 << 20);
-    let engine = Engine::new(EngineOptions { instances: 4, max_memory, ..EngineOptions::default() })
+    // A detector keeps its instance; the guards' are started one after the other.
+    let instances = u32::try_from(config.detectors.len()).unwrap_or(u32::MAX).saturating_add(4);
+    let engine = Engine::new(EngineOptions { instances, max_memory, ..EngineOptions::default() })
         .map_err(|error| error.to_string())?;
     crate::pipeline::load(config, &engine, std::sync::Arc::default()).map_err(|error| error.to_string())?;
+    crate::detectors::load(config, &engine).map_err(|error| error.to_string())?;
     if config.guards.is_empty() {
         return Err("there is no [[guard]] that is on: nothing is judged".into());
     }

@@ -13,7 +13,8 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
     let config = args.config.load()?;
     let keys = keys::load_or_create(&config.edge.data, &config.edge.id)?;
     if output.json {
-        let made = serde_json::json!({ "origin": config.edge.id, "key": keys.verifying.to_string(), "made": keys.fresh });
+        let made =
+            serde_json::json!({ "origin": config.edge.id, "key": keys.verifying.to_string(), "made": keys.fresh });
         print(made)?;
     } else {
         print(&keys.verifying)?;

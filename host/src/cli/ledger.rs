@@ -25,17 +25,21 @@ impl LedgerArgs {
     pub(super) fn data(&self) -> anyhow::Result<PathBuf> {
         match &self.data {
             Some(data) => Ok(data.clone()),
-            None => Ok(self.load()?.edge.data),
+            None => Ok(crate::config::data_folder(self.existing()?)?),
         }
     }
 
     pub(super) fn load(&self) -> anyhow::Result<crate::config::Config> {
+        Ok(crate::config::load(self.existing()?)?)
+    }
+
+    fn existing(&self) -> anyhow::Result<&Path> {
         if self.data.is_none() && !self.config.exists() {
             let message =
                 format!("there is no {}; name it with --config, or the data folder with --data", self.config.display());
             return Err(BadInput(message).into());
         }
-        Ok(crate::config::load(&self.config)?)
+        Ok(&self.config)
     }
 
     pub(super) fn evidence(&self) -> anyhow::Result<Evidence> {

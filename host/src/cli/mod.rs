@@ -170,14 +170,24 @@ fn report(error: &anyhow::Error, output: Output) {
 }
 
 fn is_bad_input(error: &anyhow::Error) -> bool {
+    use crate::detectors::FitError;
     use crate::pipeline::PipelineError;
     use crate::service::ServiceError;
+    use picket_engine::EngineError;
     error.chain().any(|cause| {
         cause.is::<BadInput>()
             || cause.is::<crate::config::ConfigError>()
             || cause.is::<PipelineError>()
             || cause.is::<crate::keys::KeyError>()
-            || matches!(cause.downcast_ref(), Some(ServiceError::Pipeline(_) | ServiceError::Keys(_)))
+            || cause.is::<FitError>()
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    ServiceError::Pipeline(_)
+                        | ServiceError::Keys(_)
+                        | ServiceError::Engine(EngineError::Option { .. } | EngineError::AddressSpace { .. })
+                )
+            )
     })
 }
 

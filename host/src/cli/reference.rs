@@ -31,14 +31,20 @@ pub(super) fn run(command: &Command, output: Output) -> Answer {
     let config = args.config.load()?;
     let detector = config.detectors.iter().find(|detector| detector.name == args.detector).ok_or_else(|| {
         let known: Vec<_> = config.detectors.iter().map(|detector| detector.name.as_str()).collect();
-        BadInput(format!("--detector: there is no [[detector]] called `{}`; there are: {}", args.detector, known.join(", ")))
+        BadInput(format!(
+            "--detector: there is no [[detector]] called `{}`; there are: {}",
+            args.detector,
+            known.join(", ")
+        ))
     })?;
     let fitted = fit(&config, detector, &args.from)?;
     std::fs::write(&args.output, &fitted.profile)
         .map_err(|error| BadInput(format!("--output {}: {error}", args.output.display())))?;
     let digest = hash::to_hex(&hash::sha256(&fitted.profile));
     if output.json {
-        print(serde_json::json!({ "rows": fitted.rows, "streams": fitted.streams, "bytes": fitted.profile.len(), "digest": digest }))?;
+        print(
+            serde_json::json!({ "rows": fitted.rows, "streams": fitted.streams, "bytes": fitted.profile.len(), "digest": digest }),
+        )?;
     } else {
         let (rows, streams, bytes) = (fitted.rows, fitted.streams, fitted.profile.len());
         print(format_args!("{rows} rows, {streams} streams, {bytes} bytes, sha256:{digest}"))?;

@@ -48,8 +48,7 @@ async fn serve(config: &Config, service: &Service, listener: TcpListener) -> any
     let mut interrupt = signal(SignalKind::interrupt())?;
     let sync = start_sync(config, service)?;
     let address = listener.local_addr()?;
-    let gateway =
-        Gateway::new(service.edge.clone(), service.workers.clone(), config.edge.max_inference, sync.clone());
+    let gateway = Gateway::new(service.edge.clone(), service.workers.clone(), config.edge.max_inference, sync.clone());
     let sequencer = service.edge.sequencer().cloned().context("the service has no ledger")?;
     let control = Control { sequencer, sync: sync.clone() };
     let control = socket::serve(&config.edge.data, control).context("the control socket")?;
@@ -60,8 +59,7 @@ async fn serve(config: &Config, service: &Service, listener: TcpListener) -> any
         // The sender outlives the server; if not, stopping is right too.
         drop(stopped.wait_for(|stop| *stop).await);
     };
-    let mut server =
-        tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
+    let mut server = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
     gateway.set_ready(true);
     eprintln!("listening on http://{address}");
     tokio::select! {
@@ -113,7 +111,10 @@ fn report_opening(service: &Service) {
         tracing::warn!(repair, "the ledger was mended");
     }
     if !opening.fresh && !opening.clean {
-        tracing::warn!(entries = opening.size, "the last run did not end cleanly; the ledger goes on from its last commit");
+        tracing::warn!(
+            entries = opening.size,
+            "the last run did not end cleanly; the ledger goes on from its last commit"
+        );
     }
 }
 

@@ -12,11 +12,7 @@ use toml::Spanned;
 
 pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let place = Place { file, text };
-    let raw: RawConfig = toml::from_str(text).map_err(|error| ConfigError::Syntax {
-        file: file.to_path_buf(),
-        line: error.span().map_or(1, |span| place.line(&span)),
-        message: error.message().replace('\n', " "),
-    })?;
+    let raw = parse(&place)?;
     let models = models(&place, &raw.models)?;
     let config = Config {
         file: file.to_path_buf(),
@@ -28,6 +24,20 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
         models,
     };
     Ok(config)
+}
+
+/// The data folder alone. Whoever reads a ledger needs no guards, and no weights that may have gone away since.
+pub(super) fn data_folder(file: &Path, text: &str) -> Result<PathBuf, ConfigError> {
+    let place = Place { file, text };
+    Ok(data(&place, &parse(&place)?.edge))
+}
+
+fn parse(place: &Place) -> Result<RawConfig, ConfigError> {
+    toml::from_str(place.text).map_err(|error| ConfigError::Syntax {
+        file: place.file.to_path_buf(),
+        line: error.span().map_or(1, |span| place.line(&span)),
+        message: error.message().replace('\n', " "),
+    })
 }
 
 /// What a path is to lead to.
@@ -78,7 +88,12 @@ impl Place<'_> {
         }
     }
 
-    fn duration(&self, key: &str, written: Option<&Spanned<String>>, default: Duration) -> Result<Duration, ConfigError> {
+    fn duration(
+        &self,
+        key: &str,
+        written: Option<&Spanned<String>>,
+        default: Duration,
+    ) -> Result<Duration, ConfigError> {
         self.unit(key, written, units::duration, default)
     }
 
@@ -86,12 +101,24 @@ impl Place<'_> {
         self.unit(key, written, units::bytes, default)
     }
 
-    /// A size of something that is held in memory as one piece: at most 256 MiB.
+    /// A size of linear memory: 64 KiB, one page, to 4 GiB, all that 32 bits can address.
+    fn memory(&self, key: &str, written: Option<&Spanned<String>>, default: u64) -> Result<u64, ConfigError> {
+        let bytes = self.bytes(key, written, default)?;
+        match written {
+            Some(written) if !(64 << 10..=4 << 30).contains(&bytes) => {
+                Err(self.wrong(&written.span(), key, format!("`{}` is not 64 KiB to 4 GiB", written.get_ref())))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// A size of something that is held in memory, and may be stored, as one piece. The store takes 128 MiB, of which
+    /// a salt and a header are its own.
     fn held(&self, key: &str, written: Option<&Spanned<String>>, default: usize) -> Result<usize, ConfigError> {
         let Some(written) = written else { return Ok(default) };
         let bytes = self.bytes(key, Some(written), 0)?;
-        let held = usize::try_from(bytes).ok().filter(|bytes| *bytes <= 256 << 20);
-        let message = || format!("`{}` is more than 256 MiB", written.get_ref());
+        let held = usize::try_from(bytes).ok().filter(|bytes| *bytes <= 127 << 20);
+        let message = || format!("`{}` is more than 127 MiB", written.get_ref());
         held.ok_or_else(|| self.wrong(&written.span(), key, message()))
     }
 
@@ -142,11 +169,17 @@ impl Place<'_> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let starts = name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
         if !starts || name.len() > 64 || !name.bytes().all(plain) {
-            let message = format!("`{name}` is not a name: 1 to 64 ASCII letters, digits, `.`, `_`, `-`, the first a letter or digit");
+            let message = format!(
+                "`{name}` is not a name: 1 to 64 ASCII letters, digits, `.`, `_`, `-`, the first a letter or digit"
+            );
             return Err(self.wrong(&written.span(), key, message));
         }
         Ok(name.clone())
     }
+}
+
+fn data(place: &Place, raw: &RawEdge) -> PathBuf {
+    place.path(raw.data.as_deref().unwrap_or("data"))
 }
 
 fn edge(place: &Place, raw: &RawEdge) -> Result<Edge, ConfigError> {
@@ -162,7 +195,7 @@ fn edge(place: &Place, raw: &RawEdge) -> Result<Edge, ConfigError> {
     let retention = [("none", Retention::None), ("blocked", Retention::Blocked), ("all", Retention::All)];
     Ok(Edge {
         id: place.name("edge.id", &raw.id)?,
-        data: place.path(raw.data.as_deref().unwrap_or("data")),
+        data: data(place, raw),
         listen,
         retention: place.choice("edge.retention", raw.retention.as_ref(), &retention, Retention::None)?,
         workers: place.number("edge.workers", raw.workers.as_ref(), 1..=256, processors)?,
@@ -322,7 +355,7 @@ impl Written<'_> {
     fn limits(&self, place: &Place, key: &dyn Fn(&str) -> String, deadline: Duration) -> Result<Limits, ConfigError> {
         Ok(Limits {
             deadline: place.duration(&key("deadline"), self.deadline.as_ref(), deadline)?,
-            memory: place.bytes(&key("memory"), self.memory.as_ref(), 32 << 20)?,
+            memory: place.memory(&key("memory"), self.memory.as_ref(), 32 << 20)?,
             answer: place.held(&key("answer"), self.answer.as_ref(), 1 << 20)?,
             findings: place.number(&key("findings"), self.findings.as_ref(), 1..=4096, 256)?,
         })

@@ -222,9 +222,19 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError`] names the first thing that is wrong.
 pub fn load(file: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| ConfigError::Unreadable { file: file.to_path_buf(), source })?;
+    let text =
+        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: file.to_path_buf(), source })?;
     check::check(file, &text)
+}
+
+/// The data folder that a file names, for who only reads what is in it: nothing else of the file is checked but its form.
+///
+/// # Errors
+/// As [`load`].
+pub fn data_folder(file: &Path) -> Result<PathBuf, ConfigError> {
+    let text =
+        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: file.to_path_buf(), source })?;
+    check::data_folder(file, &text)
 }
 
 impl Config {

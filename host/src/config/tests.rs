@@ -83,14 +83,30 @@ fn a_good_file_is_read_with_its_defaults() {
 fn every_mistake_is_named_with_line_and_key() {
     let cases = [
         ("id = \"box-17\"", "id = \"box 17\"", "picket.toml:3: edge.id: `box 17` is not a name"),
-        ("durability = \"commit\"", "durability = \"later\"", "picket.toml:5: edge.durability: `later` is not one of `commit`"),
+        (
+            "durability = \"commit\"",
+            "durability = \"later\"",
+            "picket.toml:5: edge.durability: `later` is not one of `commit`",
+        ),
         ("http://127.0.0.1:7400/", "ftp://auditor", "picket.toml:8: auditor.url: `ftp://auditor` is not an address"),
         ("\"KEY\"", "\"auditor+00000000+AAAA\"", "picket.toml:9: auditor.key: is not a public key"),
         ("credit.bin", "missing.bin", "picket.toml:14: model.credit-7b.weights: "),
         ("prompts = \"prompts\"", "prompts = \"credit.bin\"", "a folder is wanted"),
-        ("component = \"pii.wasm\"\nmodels", "component = \"no.wasm\"\nmodels", "picket.toml:19: guard.pii.component: "),
-        ("models = [\"credit-7b\"]", "models = [\"credit\"]", "picket.toml:20: guard.pii.models: there is no [[model]] called `credit`"),
-        ("mode = \"shadow\"", "mode = \"dark\"", "picket.toml:21: guard.pii.mode: `dark` is not one of `enforce`, `shadow`, `off`"),
+        (
+            "component = \"pii.wasm\"\nmodels",
+            "component = \"no.wasm\"\nmodels",
+            "picket.toml:19: guard.pii.component: ",
+        ),
+        (
+            "models = [\"credit-7b\"]",
+            "models = [\"credit\"]",
+            "picket.toml:20: guard.pii.models: there is no [[model]] called `credit`",
+        ),
+        (
+            "mode = \"shadow\"",
+            "mode = \"dark\"",
+            "picket.toml:21: guard.pii.mode: `dark` is not one of `enforce`, `shadow`, `off`",
+        ),
         ("on_failure = \"allow\"", "on_failure = \"pass\"", "picket.toml:22: guard.pii.on_failure: `pass`"),
         ("50ms", "50", "picket.toml:23: guard.pii.deadline: `50` is not a duration"),
         ("8MiB", "8MB", "picket.toml:24: guard.pii.memory: `8MB` is not a size"),

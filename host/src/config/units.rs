@@ -11,7 +11,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return Err(format!("`{text}` is not a duration: write a whole number and ms, s, m, h or d, such as `20ms`")),
+        _ => {
+            return Err(format!(
+                "`{text}` is not a duration: write a whole number and ms, s, m, h or d, such as `20ms`"
+            ));
+        }
     };
     const TEN_YEARS: u64 = 10 * 366 * 86_400_000;
     match number.checked_mul(millis) {
@@ -29,7 +33,9 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(format!("`{text}` is not a size: write a whole number and B, KiB, MiB or GiB, such as `32MiB`")),
+        _ => {
+            return Err(format!("`{text}` is not a size: write a whole number and B, KiB, MiB or GiB, such as `32MiB`"));
+        }
     };
     match number.checked_mul(scale) {
         Some(0) => Err("the size must be more than nothing".into()),

@@ -40,7 +40,9 @@ impl Builder {
     pub(super) fn must_cut_before(&self, values: &[NamedValue]) -> bool {
         self.rows() > 0
             && self.columns.len() < MAX_STREAMS
-            && values.iter().any(|value| !matches!(value.value, Scalar::Null) && !self.columns.contains_key(&value.name))
+            && values
+                .iter()
+                .any(|value| !matches!(value.value, Scalar::Null) && !self.columns.contains_key(&value.name))
     }
 
     pub(super) fn push(&mut self, time: u64, values: &[NamedValue]) {
@@ -181,7 +183,8 @@ mod tests {
     #[test]
     fn streams_are_bounded_and_what_is_left_out_is_counted() {
         let mut builder = Builder::starting_at(0);
-        let values: Vec<_> = (0..MAX_STREAMS + 3).map(|index| value(&format!("s{index}"), Scalar::Integer(1))).collect();
+        let values: Vec<_> =
+            (0..MAX_STREAMS + 3).map(|index| value(&format!("s{index}"), Scalar::Integer(1))).collect();
         builder.push(0, &values);
         assert_eq!((builder.take().columns.len(), builder.left_out), (MAX_STREAMS, 3));
     }

@@ -77,36 +77,42 @@ pub struct Feeder {
     thread: JoinHandle<()>,
 }
 
-/// Loads all detectors and starts their thread. Also returns what to record of the loading.
+/// Detectors that have been loaded and see no rows yet.
+pub struct Loaded {
+    watches: Vec<Watch>,
+    counters: Arc<Counters>,
+}
+
+/// Loads all detectors.
 ///
 /// # Errors
 /// [`PipelineError`] names the first detector that cannot be loaded.
-pub fn start(
-    config: &Config,
-    engine: &Engine,
-    sequencer: Option<Sequencer>,
-    on_alarm: OnAlarm,
-) -> Result<(Detectors, Feeder, Vec<GuardLoad>), PipelineError> {
+pub fn load(config: &Config, engine: &Engine) -> Result<Loaded, PipelineError> {
     let counters = Arc::new(Counters::default());
-    let mut loads = Vec::new();
-    let mut watches = Vec::new();
-    for detector in &config.detectors {
-        let watch = Watch::load(config, detector, engine, sequencer.clone(), counters.clone())?;
-        loads.push(watch.guard_load());
-        watches.push(watch);
+    let load = |detector| Watch::load(config, detector, engine, counters.clone());
+    let watches = config.detectors.iter().map(load).collect::<Result<_, _>>()?;
+    Ok(Loaded { watches, counters })
+}
+
+impl Loaded {
+    /// What to record of the loading.
+    pub fn guard_loads(&self) -> Vec<GuardLoad> {
+        self.watches.iter().map(Watch::guard_load).collect()
     }
-    let (commands, receiver) = bounded(QUEUE);
-    let thread = std::thread::Builder::new()
-        .name("detectors".into())
-        .spawn(move || run(watches, &receiver, &on_alarm))
-        .map_err(|source| PipelineError::Unreadable {
-            config: config.file.clone(),
-            line: 0,
-            path: "the detectors' thread".into(),
-            source,
-        })?;
-    let handle = Detectors { commands: commands.clone(), counters };
-    Ok((handle, Feeder { commands, thread }, loads))
+
+    /// Starts the detectors' thread.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(self, sequencer: Option<&Sequencer>, on_alarm: OnAlarm) -> std::io::Result<(Detectors, Feeder)> {
+        let Self { mut watches, counters } = self;
+        watches.iter_mut().for_each(|watch| watch.record_in(sequencer.cloned()));
+        let (commands, receiver) = bounded(QUEUE);
+        let thread =
+            std::thread::Builder::new().name("detectors".into()).spawn(move || run(watches, &receiver, &on_alarm))?;
+        let handle = Detectors { commands: commands.clone(), counters };
+        Ok((handle, Feeder { commands, thread }))
+    }
 }
 
 impl Detectors {

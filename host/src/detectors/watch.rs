@@ -46,7 +46,6 @@ impl Watch {
         config: &Config,
         detector: &config::Detector,
         engine: &Engine,
-        sequencer: Option<Sequencer>,
         counters: Arc<Counters>,
     ) -> Result<Self, PipelineError> {
         let component = read_file(config, detector.line, &detector.component)?;
@@ -71,12 +70,17 @@ impl Watch {
             component,
             reference,
             engine: engine.clone(),
-            sequencer,
+            sequencer: None,
             counters,
             spare: Some(spare),
             load,
             instances: BTreeMap::new(),
         })
+    }
+
+    /// From now on states are stored and alarms recorded here.
+    pub(super) fn record_in(&mut self, sequencer: Option<Sequencer>) {
+        self.sequencer = sequencer;
     }
 
     pub(super) fn guard_load(&self) -> GuardLoad {
@@ -116,9 +120,8 @@ impl Watch {
 
     pub(super) fn flush_due(&mut self, on_alarm: &OnAlarm) {
         let now = Instant::now();
-        let due = |(model, instance): (&String, &Instance)| {
-            instance.due.is_some_and(|due| due <= now).then(|| model.clone())
-        };
+        let due =
+            |(model, instance): (&String, &Instance)| instance.due.is_some_and(|due| due <= now).then(|| model.clone());
         let models: Vec<String> = self.instances.iter().filter_map(due).collect();
         models.iter().for_each(|model| self.hand_over(model, on_alarm));
     }
@@ -169,8 +172,12 @@ impl Watch {
         let batch = instance.builder.take();
         let rows = batch.times.len();
         let next_row = batch.first_row + rows as u64;
-        let observed =
-            instance.detector.observe(&batch).and_then(|alarms| Ok((alarms, instance.detector.snapshot()?)));
+        let observed = instance
+            .detector
+            .observe(&batch)
+            .and_then(|alarms| Ok((alarms, instance.detector.snapshot()?)))
+            .map_err(|failure| failure.to_string())
+            .and_then(|(alarms, state)| Ok((alarms, storable(state)?)));
         match observed {
             Ok((alarms, state)) => {
                 Counters::add(&self.counters.rows, rows);
@@ -178,7 +185,7 @@ impl Watch {
                 instance.batches_since_stored += 1;
                 self.record(model, alarms, on_alarm);
             }
-            Err(failure) => self.recover(model, rows, &failure.to_string()),
+            Err(failure) => self.recover(model, rows, &failure),
         }
     }
 
@@ -302,9 +309,22 @@ impl Watch {
         let (header, state) = value.split_at_checked(STATE_HEADER)?;
         let rows = u64::from_be_bytes(header[1..9].try_into().ok()?);
         if header[0] != STATE_VERSION || header[9..] != self.identity() {
-            tracing::warn!(detector = self.config.name, model, "component, settings or reference have changed: starting anew");
+            tracing::warn!(
+                detector = self.config.name,
+                model,
+                "component, settings or reference have changed: starting anew"
+            );
             return None;
         }
         Some((rows, state.to_vec()))
     }
+}
+
+/// A state that cannot be stored would be lost with the next restart, without a word.
+fn storable(state: Vec<u8>) -> Result<Vec<u8>, String> {
+    let limit = picket_store::MAX_NAMED_BYTES - STATE_HEADER;
+    if state.len() > limit {
+        return Err(format!("malformed answer: a state of {} bytes; at most {limit} are stored", state.len()));
+    }
+    Ok(state)
 }

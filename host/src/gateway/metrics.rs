@@ -73,7 +73,11 @@ impl Collector for Parts {
         if let Some(sync) = &self.sync {
             let status = sync.state().status();
             gauge("picket_sync_acknowledged", "Entries below this size have a verified receipt", status.acknowledged)?;
-            gauge("picket_sync_outbox", "Signed entries without a receipt", status.signed.saturating_sub(status.acknowledged))?;
+            gauge(
+                "picket_sync_outbox",
+                "Signed entries without a receipt",
+                status.signed.saturating_sub(status.acknowledged),
+            )?;
             gauge("picket_sync_last_success_milliseconds", "When a round last went well", status.last_success_ms)?;
             gauge("picket_sync_bad_receipts", "Receipts that did not verify", status.bad_receipts)?;
             gauge("picket_sync_failed_rounds", "Rounds that ended with an error", status.failed_rounds)?;

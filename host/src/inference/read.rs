@@ -70,7 +70,10 @@ pub fn parse(bytes: &[u8]) -> Result<Received, BadInference> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let raw: RawInference = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        BadInference { field: if matches!(path.as_str(), "." | "?") { String::new() } else { path }, message: error.inner().to_string() }
+        BadInference {
+            field: if matches!(path.as_str(), "." | "?") { String::new() } else { path },
+            message: error.inner().to_string(),
+        }
     })?;
     deserializer.end().map_err(|error| wrong("", format!("something follows the object: {error}")))?;
     let inference = checked(raw)?;

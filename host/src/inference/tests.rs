@@ -23,13 +23,8 @@ fn a_full_inference_is_read() {
     assert_eq!(inference.time, Some(1_795_424_400_000));
     assert_eq!(inference.output, Some(Content::Json(r#"{"b": 1.50, "a":[null]}"#.into())), "the text as it came");
     let values: Vec<_> = inference.features.iter().map(|feature| feature.value.clone()).collect();
-    let expected = [
-        Scalar::Integer(41),
-        Scalar::Text("EU".into()),
-        Scalar::Null,
-        Scalar::Number(0.5),
-        Scalar::Boolean(true),
-    ];
+    let expected =
+        [Scalar::Integer(41), Scalar::Text("EU".into()), Scalar::Null, Scalar::Number(0.5), Scalar::Boolean(true)];
     assert_eq!(values, expected);
 }
 
@@ -46,12 +41,16 @@ fn wrong_fields_are_named_by_their_path() {
         (r#"{"id":"a","model":"m","output":{}}"#, "output", "exactly one of"),
         (r#"{"id":"a","model":"m","output":{"text":"x","json":1}}"#, "output", "exactly one of"),
         (r#"{"id":"a","model":"m","output":{"text":1}}"#, "output.text", "invalid type: integer"),
-        (r#"{"id":"a","model":"m","context":[{"id":"d","text":"t"},{"id":"e"}]}"#, "context[1]", "missing field `text`"),
+        (
+            r#"{"id":"a","model":"m","context":[{"id":"d","text":"t"},{"id":"e"}]}"#,
+            "context[1]",
+            "missing field `text`",
+        ),
         (r#"{"id":"a","model":"m","features":{"x":1,"x":2}}"#, "features", "`x` is there twice"),
         (r#"{"id":"a","model":"m","features":{"x":[1]}}"#, "features.x", "null, a boolean, a number or a text"),
         (r#"{"id":"a","model":"m"} {}"#, "", "something follows"),
         (r#"{"id":"a","model":"m""#, "", "EOF"),
-        (r#"{"id":"a","model":"m","output":{"text":"\ud800"}}"#, "output.text", "surrogate"),
+        (r#"{"id":"a","model":"m","output":{"text":"\ud800"}}"#, "output.text", "hex escape"),
     ];
     for (line, field, message) in cases {
         let (at, what) = refused(line);
@@ -100,7 +99,8 @@ fn tensors_of_every_datatype_go_there_and_back() {
         ("FP32", "[0]", "[]"),
     ];
     for (datatype, shape, data) in cases {
-        let received = parse(tensor(datatype, shape, data).as_bytes()).unwrap_or_else(|error| panic!("{datatype}: {error}"));
+        let received =
+            parse(tensor(datatype, shape, data).as_bytes()).unwrap_or_else(|error| panic!("{datatype}: {error}"));
         let json = content_json(&received.inference.output.unwrap()).unwrap();
         let value: serde_json::Value = serde_json::from_str(json.get()).unwrap();
         let expected: serde_json::Value = serde_json::from_str(data).unwrap();
@@ -129,7 +129,12 @@ fn wrong_tensors_are_named() {
 
 #[test]
 fn malformed_trace_parents_are_no_trace_ids() {
-    for parent in ["", "00-xyz-1-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"] {
+    for parent in [
+        "",
+        "00-xyz-1-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+    ] {
         assert_eq!(trace_id(parent), None, "{parent}");
     }
 }

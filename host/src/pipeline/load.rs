@@ -65,9 +65,7 @@ pub fn load(config: &Config, engine: &Engine, in_force: Arc<InForce>) -> Result<
 
 /// The entries that say which guards have been loaded.
 pub fn guard_loads(pipeline: &Pipeline) -> Vec<entry::GuardLoad> {
-    let load = |guard: &LoadedGuard| {
-        guard_load(&guard.config.name, &guard.validator)
-    };
+    let load = |guard: &LoadedGuard| guard_load(&guard.config.name, &guard.validator);
     pipeline.guards.iter().map(load).collect()
 }
 

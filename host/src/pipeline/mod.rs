@@ -8,14 +8,12 @@ mod load;
 mod record;
 mod redact;
 
-pub(crate) use load::{engine_limits, read as read_file, refused};
 pub use load::{PipelineError, guard_loads, load};
+pub(crate) use load::{engine_limits, read as read_file, refused};
 pub(crate) use record::millionths;
 
 use crate::config::{Mode, OnFailure, Retention};
-use crate::inference::{
-    Answer, AnswerFailure, AnswerFinding, Received, content_json, part_name, severity_name,
-};
+use crate::inference::{Answer, AnswerFailure, AnswerFinding, Received, content_json, part_name, severity_name};
 use crate::measure::measure;
 use crate::payload::{self, Salt};
 use picket_engine::{Decision, Inference, NamedValue, Verdict};
@@ -154,10 +152,10 @@ impl Pipeline {
             entry: None,
             micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
-        let features = inference.features.into_iter().map(|feature| NamedValue {
-            name: format!("feature.{}", feature.name),
-            value: feature.value,
-        });
+        let features = inference
+            .features
+            .into_iter()
+            .map(|feature| NamedValue { name: format!("feature.{}", feature.name), value: feature.value });
         let row = inference.measurements.into_iter().chain(features).collect();
         let stored = payload::encode(salt, kept.then_some(received.bytes.as_slice()));
         Judgement { answer, verdict, stored, row }

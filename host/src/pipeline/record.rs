@@ -2,8 +2,8 @@
 
 use super::Judged;
 use crate::config::Mode;
-use picket_engine::{Decision, Finding, Part};
 use picket_engine::{Cause, verdict_bytes};
+use picket_engine::{Decision, Finding, Part};
 use picket_ledger::{entry, hash};
 
 pub(super) fn guard_result(judged: &Judged<'_>) -> entry::GuardResult {

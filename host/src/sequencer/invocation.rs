@@ -29,9 +29,7 @@ impl Invocations {
     /// The next id, or nothing while the ledger is too far behind to make a higher ceiling durable.
     pub(super) fn allocate(&self) -> Option<u64> {
         let ceiling = self.ceiling.load(Ordering::Acquire);
-        self.next
-            .try_update(Ordering::AcqRel, Ordering::Acquire, |next| (next < ceiling).then_some(next + 1))
-            .ok()
+        self.next.try_update(Ordering::AcqRel, Ordering::Acquire, |next| (next < ceiling).then_some(next + 1)).ok()
     }
 
     pub(super) fn next(&self) -> u64 {

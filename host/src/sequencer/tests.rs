@@ -194,7 +194,9 @@ fn many_threads_share_commits_and_lose_nothing() {
         let submit = |thread: u64| {
             let sequencer = sequencer.clone();
             scope.spawn(move || {
-                (0..50).map(|number| sequencer.append_blocking(note(thread * 50 + number)).unwrap().index).collect::<Vec<_>>()
+                (0..50)
+                    .map(|number| sequencer.append_blocking(note(thread * 50 + number)).unwrap().index)
+                    .collect::<Vec<_>>()
             })
         };
         let threads: Vec<_> = (0..8).map(submit).collect();

@@ -7,7 +7,7 @@ use crate::config;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use picket_ledger::entry::{Body, Entry, Heartbeat, Recovery};
 use picket_ledger::{Checkpoint, Hash, SigningKey, hash};
-use picket_store::{Commit, Log, Opened, Payload};
+use picket_store::{Commit, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Payload};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -137,10 +137,13 @@ impl State {
         while let Some(command) = next.take() {
             match command {
                 Command::Append(pending, done) => self.place(&mut group, *pending, done),
-                Command::Named(values, done) => {
-                    group.named.extend(values);
-                    named.push(done);
-                }
+                Command::Named(values, done) => match oversized(None, &values) {
+                    None => {
+                        group.named.extend(values);
+                        named.push(done);
+                    }
+                    Some(error) => drop(done.send(Err(error))),
+                },
                 Command::Checkpoint(done) => sign = Some(done),
                 Command::Stop => stop = true,
             }
@@ -170,6 +173,10 @@ impl State {
             boot: now.boot,
             body: pending.body,
         };
+        // Refused alone, here: inside of the group it would take the others down with it.
+        if let Some(error) = oversized(pending.payload.as_ref(), &pending.named) {
+            return done(Err(error));
+        }
         match entry.encode() {
             Ok(bytes) => {
                 group.bytes += bytes.len();
@@ -276,4 +283,19 @@ impl State {
         // A crash before this commit makes the next start a recovery, which claims nothing false.
         let _logged = self.commit(group, true);
     }
+}
+
+/// What the store would refuse for its size.
+fn oversized(payload: Option<&(u64, Vec<u8>)>, named: &[(String, Option<Vec<u8>>)]) -> Option<SequencerError> {
+    let too_large = |what: &str, bytes: usize, limit: usize| {
+        let message = format!("{what} has {bytes} bytes; at most {limit} are kept");
+        (bytes > limit).then_some(SequencerError::Entry(message))
+    };
+    let payload = payload.and_then(|(_, bytes)| too_large("the payload", bytes.len(), MAX_PAYLOAD_BYTES));
+    let values = named.iter().filter_map(|(name, value)| Some((name, value.as_ref()?.len())));
+    let mut values = values.filter_map(|(name, bytes)| {
+        too_large("a name", name.len(), MAX_NAME_BYTES)
+            .or_else(|| too_large(&format!("the value `{name}`"), bytes, MAX_NAMED_BYTES))
+    });
+    payload.or_else(|| values.next())
 }

@@ -124,6 +124,8 @@ impl Service {
         let engine = Engine::new(engine_options(config, cache))?;
         let in_force = Arc::new(InForce::default());
         let pipeline = pipeline::load(config, &engine, in_force.clone())?;
+        let detectors = detectors::load(config, &engine)?;
+        let detector_loads = detectors.guard_loads();
         let key = keys.as_ref().map(|keys| keys.verifying.clone());
         let (sequencer, writer, opening) = match keys {
             None => (None, None, None),
@@ -133,8 +135,10 @@ impl Service {
             }
         };
         let mut start = Started { writer, feeder: None };
-        let (detectors, feeder, detector_loads) =
-            detectors::start(config, &engine, sequencer.clone(), on_alarm).inspect_err(|_| start.abandon())?;
+        let (detectors, feeder) = detectors
+            .start(sequencer.as_ref(), on_alarm)
+            .map_err(ServiceError::Thread)
+            .inspect_err(|_| start.abandon())?;
         start.feeder = Some(feeder);
         if let Some(sequencer) = &sequencer {
             record_start(sequencer, &pipeline, detector_loads).inspect_err(|_| start.abandon())?;

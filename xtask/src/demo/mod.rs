@@ -109,7 +109,7 @@ impl Demo {
         heading("A classifier and a regressor; the regressor is released anew on the way");
         total.add(&self.feed(&edge, "tumour-live.jsonl", 0..1000)?.report("tumour-screen, calm"));
         total.add(&self.feed(&edge, "progression-live.jsonl", 0..300)?.report("progression 1.0.0"));
-        self.release(&edge, "progression-1.1.0.json")?;
+        self.release("progression-1.1.0.json")?;
         total.add(&self.feed(&edge, "progression-live.jsonl", 300..500)?.report("progression 1.1.0"));
         self.wait_for_sync(&edge)?;
 
@@ -198,12 +198,12 @@ impl Demo {
     }
 
     /// Puts other weights in place of the regressor's, and waits until the box has noticed and recorded it.
-    fn release(&self, edge: &Server, weights: &str) -> Result<()> {
+    fn release(&self, weights: &str) -> Result<()> {
         let models = |demo: &Self| demo.picket.output(&["log", "--kind", "model-version", "--limit", "1000", "--json"]);
         let before = models(self)?.lines().count();
         self.copy_weights(weights, "progression.json")?;
         wait("the new weights were not noticed", || Ok(models(self)?.lines().count() > before))?;
-        println!("  {:28} {weights} is in force; the ledger says since when ({})", "weights", edge.url());
+        println!("  {:28} {weights} is in force, and the ledger says since when", "weights");
         Ok(())
     }
 

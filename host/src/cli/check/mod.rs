@@ -101,7 +101,12 @@ fn open_output(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
 }
 
 /// Reads, hands over and writes until the input ends or something fails.
-fn judge(config: &Config, service: &Service, mut input: Input, writer: Box<dyn Write + Send>) -> anyhow::Result<Summary> {
+fn judge(
+    config: &Config,
+    service: &Service,
+    mut input: Input,
+    writer: Box<dyn Write + Send>,
+) -> anyhow::Result<Summary> {
     let budget = Arc::new(Budget::new(BUDGET));
     let stop = Arc::new(AtomicBool::new(false));
     let (events, receiver) = crossbeam_channel::unbounded();
