@@ -1,0 +1,183 @@
+//! A disk that is full, and a ledger that has been damaged while nobody looked.
+
+mod support;
+
+use serde_json::Value;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::service::Service;
+use support::{Place, Ran, copy, hostile, inference, inferences, wait_for};
+
+/// A file system of its own, unmounted when dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None` where mounting is not permitted.
+    fn new(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(at.to_owned())),
+            refused => {
+                eprintln!("SKIPPED: a tmpfs cannot be mounted here: {refused:?}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _may_be_busy = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_answers_507_loses_nothing_and_heals_when_space_is_freed() {
+    let place = Place::new("retention = \"all\"", &hostile("g", "none", ""));
+    let Some(_mounted) = Mounted::new(&place.path("data"), "48m") else { return };
+    let service = Service::start(&place);
+    let mut answers = vec![service.post(&inference("first", "hello")).expect(200)];
+    // Something else takes what is left of the space, and payloads the rest.
+    let ballast = place.path("data/ballast");
+    fill(&ballast);
+    let large = "x".repeat(200_000);
+    let refused = wait_for("the disk is full", || {
+        let reply = service.post(&inference(&format!("n-{}", answers.len()), &large));
+        if reply.status == 200 {
+            answers.push(reply.json());
+            return None;
+        }
+        Some(reply)
+    });
+    let error = refused.expect(507);
+    assert_eq!(error["error"]["kind"], "ledger");
+    assert!(error["error"]["message"].as_str().unwrap().contains("no space left"), "{error}");
+    assert!(error.get("output").is_none() && error.get("decision").is_none(), "no output without an entry");
+    assert_eq!(service.get("/healthz").status, 200);
+    assert!(service.metric("picket_ledger_failures_total") >= 1.0);
+    std::fs::remove_file(&ballast).unwrap();
+    let healed = wait_for("it goes on", || {
+        let reply = service.post(&inference("healed", "hello"));
+        (reply.status == 200).then(|| reply.json())
+    });
+    answers.push(healed);
+    service.stop();
+    assert_there(&place, &answers);
+    place.check(&inference("after", "hello")).expect(0);
+}
+
+/// Writes until there is no space.
+fn fill(path: &Path) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path).unwrap();
+    for size in [1 << 20, 1 << 12] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_start_is_named() {
+    let place = Place::new("", "");
+    let Some(_mounted) = Mounted::new(&place.path("data"), "1m") else { return };
+    let ran = place.check(&inference("a", "hello")).expect(3).says(&["no space left"]);
+    assert_eq!(ran.stdout, "");
+}
+
+#[track_caller]
+fn assert_there(place: &Place, answers: &[Value]) {
+    let entries = place.entries("verdict");
+    for answer in answers {
+        let found = entries.iter().find(|found| found["index"] == answer["entry"]["index"]);
+        assert_eq!(found.map(|found| &found["leaf"]), Some(&answer["entry"]["leaf"]), "{answer}");
+    }
+    place.verify();
+}
+
+/// Every file of the ledger, at many places, cut and flipped: the next start has every acknowledged entry, or somebody who
+/// starts, reads or verifies is told which file is damaged. Never a panic, never fewer entries without a word.
+#[test]
+fn a_damaged_ledger_is_mended_or_refused_and_never_silently_shorter() {
+    let place = Place::new("retention = \"all\"", "");
+    // Two runs, so that there are packs and a snapshot besides the journal.
+    let mut answers = place.check(&inferences("one", 300)).expect(0).json();
+    answers.extend(place.check(&inferences("two", 20)).expect(0).json());
+    let whole = place.path("whole");
+    copy(&place.path("data"), &whole);
+    let (mut mended, mut refused) = (0, 0);
+    for file in files(&whole.join("ledger")) {
+        let length = std::fs::metadata(whole.join("ledger").join(&file)).unwrap().len();
+        let places = (0..3).map(|part| length * part / 3).chain([17, 600]).filter(|place| *place < length);
+        for at in places {
+            for cut in [false, true] {
+                std::fs::remove_dir_all(place.path("data")).unwrap();
+                copy(&whole, &place.path("data"));
+                damage(&place.path("data/ledger").join(&file), at, cut);
+                let what = format!("{} at {at}, {}", file.display(), if cut { "cut" } else { "flipped" });
+                if goes_on(&place, &answers, &what) { mended += 1 } else { refused += 1 }
+            }
+        }
+    }
+    eprintln!("{mended} went on with everything, {refused} were refused");
+    assert!(mended > 0 && refused > 0);
+}
+
+/// Starts on the damaged ledger. True: it went on and everything is there. False: it was refused in so many words, at the
+/// start or, where only old entries are affected, by whoever reads them.
+fn goes_on(place: &Place, answers: &[Value], what: &str) -> bool {
+    let ran: Ran = place.check(&inference("next", "hello"));
+    match ran.code {
+        Some(0) => {
+            let log = place.picket(&["--json", "log", "--limit", "0", "--kind", "verdict"]);
+            if log.code == Some(3) {
+                assert!(log.stderr.contains("data/ledger") && log.stderr.contains("is damaged"), "{what}: {log:#?}");
+                let verified = place.picket(&["verify", "data"]);
+                assert_eq!(verified.code, Some(1), "{what}: {verified:#?}");
+                return false;
+            }
+            assert_eq!(log.code, Some(0), "{what}: {log:#?}");
+            let entries = log.json();
+            for answer in answers {
+                let found = entries.iter().find(|found| found["index"] == answer["entry"]["index"]);
+                assert_eq!(found.map(|found| &found["leaf"]), Some(&answer["entry"]["leaf"]), "{what}: {answer}");
+            }
+            true
+        }
+        Some(3) => {
+            assert!(ran.stderr.contains("data/ledger"), "{what}: {ran:#?}");
+            assert_eq!(ran.json().iter().filter(|answer| answer.get("entry").is_some()).count(), 0, "{what}: {ran:#?}");
+            false
+        }
+        _ => panic!("{what}: {ran:#?}"),
+    }
+}
+
+fn damage(file: &Path, place: u64, cut: bool) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    if cut {
+        return file.set_len(place).unwrap();
+    }
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, place).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], place).unwrap();
+}
+
+/// Paths of all files below `folder`, relative to it, the lock left out.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "lock") {
+                found.push(path.strip_prefix(folder).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
