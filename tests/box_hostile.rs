@@ -214,3 +214,17 @@ fn guard_memory_bounds_how_many_checks_run_at_a_time() {
     let place = Place::new("workers = 8\nguard_memory = \"64MiB\"", &guards);
     assert_eq!(place.check(&inferences("n", 300)).expect(0).says(&["0 guard failures"]).decisions().len(), 300);
 }
+
+/// Two instances, both taken by slow checks most of the time: who waits for longer than its deadline has failed, and is
+/// told from a guard that was too slow itself.
+#[test]
+fn a_check_that_gets_no_instance_in_time_is_unavailable() {
+    let slow = hostile("slow", "loop", "deadline = \"200ms\"\non_failure = \"allow\"");
+    let quick = hostile("quick", "none", "deadline = \"10ms\"\non_failure = \"allow\"");
+    let place = Place::new("workers = 8\nguard_memory = \"64MiB\"", &(slow + &quick));
+    let answers = place.check(&inferences("n", 40)).expect(0).json();
+    assert_eq!(answers.len(), 40);
+    let failures = answers.iter().flat_map(|answer| answer["failures"].as_array().unwrap());
+    let causes: Vec<&str> = failures.map(|failure| failure["cause"].as_str().unwrap()).collect();
+    assert!(causes.contains(&"unavailable") && causes.contains(&"deadline"), "{causes:?}");
+}

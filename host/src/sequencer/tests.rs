@@ -172,6 +172,26 @@ fn an_entry_beyond_the_format_is_refused_and_the_others_stand() {
     writer.stop();
 }
 
+/// What the store would refuse is refused alone: a commit is all or nothing, and others share it.
+#[test]
+fn something_too_large_does_not_take_its_group_down() {
+    let data = tempfile::tempdir().unwrap();
+    let (sequencer, writer, _) = open(data.path(), &settings());
+    let large = Pending { payload: Some((0, vec![0; picket_store::MAX_PAYLOAD_BYTES + 1])), ..note(1) };
+    let value = Some(vec![0; picket_store::MAX_NAMED_BYTES + 1]);
+    let named = Pending { named: vec![("large".into(), value.clone())], ..note(2) };
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    for (number, pending) in [note(3), large, note(4), named, note(5)].into_iter().enumerate() {
+        let sender = sender.clone();
+        sequencer.submit(pending, Box::new(move |placed| sender.send((number, placed.is_ok())).unwrap()));
+    }
+    assert!(sequencer.put_named_blocking(vec![("large".into(), value)]).is_err());
+    let mut outcomes: Vec<_> = receiver.iter().take(5).collect();
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, [(0, true), (1, false), (2, true), (3, false), (4, true)]);
+    writer.stop();
+}
+
 #[test]
 fn invocation_ids_run_out_when_nothing_is_committed_and_go_on_after_a_commit() {
     let data = tempfile::tempdir().unwrap();
