@@ -9,7 +9,7 @@ pub(crate) struct Findings {
     pub(crate) accept_loss: bool,
     /// Repairs without loss.
     pub(crate) repaired: Vec<String>,
-    /// Losses that were accepted.
+    /// Losses that were accepted, and where a damaged journal is kept.
     pub(crate) lost: Vec<String>,
 }
 

@@ -4,19 +4,23 @@
 //! fill one half of the journal, and the *frozen* one, whose records fill the other half while a thread applies
 //! them to the base. Reading asks active, then frozen, then base.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod applier;
+mod reading;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use crate::StoreError;
-use crate::batch::{Batch, Change};
+use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::findings::Findings;
 use crate::journal::{Identity, Journal, RECORD_HEADER_BYTES};
 use crate::recovery::{create, recover};
-use crate::store::{Pair, Store, Write};
+use crate::store::Store;
+
+pub(crate) use applier::settle_all;
+use applier::{Frozen, Shared, lock, read, write};
 
 /// Opens the base store, again after an error of its own.
 pub(crate) type OpenBase = Box<dyn Fn(&mut Findings) -> Result<Box<dyn Store>, StoreError> + Send + Sync>;
@@ -54,40 +58,6 @@ struct Writer {
     tainted: bool,
     /// Kept between commits, so that its memory is.
     record: Vec<u8>,
-}
-
-struct Shared {
-    open_base: OpenBase,
-    /// `None` when it broke and could not be opened again yet. Written only by whoever applies (`Work` says who).
-    base: RwLock<Option<Box<dyn Store>>>,
-    /// Invariant: a change is in the base, or in an overlay, or in both; it moves in that direction only after
-    /// the base has it durably.
-    overlays: RwLock<Overlays>,
-    work: Mutex<Work>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Overlays {
-    active: Batch,
-    frozen: Option<Arc<Frozen>>,
-}
-
-struct Frozen {
-    batch: Batch,
-    /// Sequence of its last commit.
-    sequence: u64,
-}
-
-/// What the applying thread is to do, and how it went.
-#[derive(Default)]
-struct Work {
-    /// There is a frozen overlay to apply.
-    wanted: bool,
-    /// The thread is at it.
-    busy: bool,
-    stop: bool,
-    failed: Option<StoreError>,
 }
 
 impl Journaled {
@@ -131,68 +101,6 @@ impl Journaled {
     /// The journal's path, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.journal_path
-    }
-
-    /// The value of a key.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        // A put or delete in an overlay hides what lies below; a splice needs it.
-        let mut pending = Vec::new();
-        let mut covered = false;
-        {
-            let overlays = read(&self.shared.overlays);
-            let frozen = overlays.frozen.as_ref().map(|frozen| &frozen.batch);
-            for batch in [Some(&overlays.active), frozen].into_iter().flatten() {
-                if let Some(change) = batch.changes().get(key) {
-                    covered = !matches!(change, Change::Splice { .. });
-                    pending.push(change.clone());
-                    if covered {
-                        break;
-                    }
-                }
-            }
-        }
-        // The base may have got the frozen overlay by now: changes are idempotent.
-        let mut value = if covered { None } else { self.shared.with_base(|base| base.get(key))? };
-        for change in pending.into_iter().rev() {
-            value = self.settle(key, &change, value)?;
-        }
-        Ok(value)
-    }
-
-    /// The first `limit` pairs with `from <= key < to`, ascending.
-    pub(crate) fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let mut found = Vec::new();
-        let mut from = from.to_vec();
-        while found.len() < limit && from.as_slice() < to {
-            let (older, newer) = {
-                let overlays = read(&self.shared.overlays);
-                let frozen = overlays.frozen.as_ref();
-                (frozen.map(|frozen| within(&frozen.batch, &from, to)), within(&overlays.active, &from, to))
-            };
-            let page = self.shared.with_base(|base| base.range(&from, to, limit))?;
-            // Beyond a full page the base has more keys, which come before overlay keys of the same place.
-            let end = match page.last() {
-                Some((key, _)) if page.len() == limit => [key.as_slice(), &[0]].concat(),
-                _ => to.to_vec(),
-            };
-            let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = page.into_iter().collect();
-            for (key, change) in older.into_iter().flatten().chain(newer) {
-                if key < end {
-                    let before = merged.remove(&key);
-                    if let Some(value) = self.settle(&key, &change, before)? {
-                        merged.insert(key, value);
-                    }
-                }
-            }
-            found.extend(merged);
-            from = end;
-        }
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    fn settle(&self, key: &[u8], change: &Change, before: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
-        change.apply(before).ok_or_else(|| missing_start(&self.journal_path, key))
     }
 
     /// Makes a batch durable and then visible.
@@ -317,119 +225,4 @@ impl Drop for Journaled {
             let _ = applier.join();
         }
     }
-}
-
-impl Shared {
-    /// The applying thread.
-    fn run(&self) {
-        loop {
-            {
-                let mut work = lock(&self.work);
-                while !work.wanted && !work.stop {
-                    work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
-                }
-                if work.stop {
-                    return;
-                }
-                work.wanted = false;
-                work.busy = true;
-            }
-            let frozen = read(&self.overlays).frozen.clone();
-            // A panic here would leave every later commit waiting.
-            let result = frozen.map_or(Ok(()), |frozen| {
-                catch_unwind(AssertUnwindSafe(|| self.apply(&frozen)))
-                    .unwrap_or_else(|_| Err(unusable("applying to it panicked")))
-            });
-            if result.is_ok() {
-                write(&self.overlays).frozen = None;
-            }
-            let mut work = lock(&self.work);
-            work.busy = false;
-            work.failed = result.err();
-            drop(work);
-            self.changed.notify_all();
-        }
-    }
-
-    /// Applies an overlay to the base, durably. Repeats nothing that the base already has.
-    fn apply(&self, frozen: &Frozen) -> Result<(), StoreError> {
-        let broken = match read(&self.base).as_deref() {
-            Some(base) if base.is_broken() => base.may_reopen().map(|()| true)?,
-            base => base.is_none(),
-        };
-        if broken {
-            self.reopen()?;
-        }
-        self.with_base(|base| {
-            // After an error it is unknown whether the base has it.
-            if base.applied()? < frozen.sequence {
-                base.apply(frozen.sequence, &settle_all(base, &frozen.batch)?)?;
-            }
-            base.sync()
-        })
-    }
-
-    fn reopen(&self) -> Result<(), StoreError> {
-        let mut base = write(&self.base);
-        // Closed first: it holds a lock on its files.
-        *base = None;
-        *base = Some((self.open_base)(&mut Findings::default())?);
-        Ok(())
-    }
-
-    fn with_base<T>(&self, work: impl FnOnce(&dyn Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let base = read(&self.base);
-        match base.as_deref() {
-            Some(base) => work(base),
-            None => Err(unusable("it could not be opened again after an error")),
-        }
-    }
-}
-
-/// The writes that a batch comes to on a base.
-pub(crate) fn settle_all(base: &dyn Store, batch: &Batch) -> Result<Vec<Write>, StoreError> {
-    batch
-        .changes()
-        .iter()
-        .map(|(key, change)| {
-            let before = match change {
-                Change::Splice { at, .. } if *at > 0 => base.get(key)?,
-                _ => None,
-            };
-            let value = change.apply(before).ok_or_else(|| missing_start(Path::new("index"), key))?;
-            Ok((key.clone(), value))
-        })
-        .collect()
-}
-
-fn unusable(message: &str) -> StoreError {
-    StoreError::Backend { path: PathBuf::from("index"), message: message.into() }
-}
-
-fn missing_start(path: &Path, key: &[u8]) -> StoreError {
-    StoreError::damaged(
-        path,
-        format!("the start of the value at key {} is missing", key.escape_ascii()),
-        "restore the folder from a copy",
-    )
-}
-
-fn within(batch: &Batch, from: &[u8], to: &[u8]) -> Vec<(Vec<u8>, Change)> {
-    batch
-        .changes()
-        .range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Excluded(to)))
-        .map(|(key, change)| (key.clone(), change.clone()))
-        .collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

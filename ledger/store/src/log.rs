@@ -1,12 +1,13 @@
 //! The log: one writer that appends, any number of readers.
 
+mod commit;
+mod prune;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use picket_ledger::entry::Body;
-use picket_ledger::entry::MAX_ENTRY_BYTES;
-use picket_ledger::hash::{Hash, leaf_hash};
-use picket_ledger::{Entry, VerifyingKey};
+use picket_ledger::VerifyingKey;
+use picket_ledger::hash::Hash;
 
 use crate::StoreError;
 use crate::batch::Batch;
@@ -14,22 +15,14 @@ use crate::files;
 use crate::findings::Findings;
 use crate::fsck::{self, Report};
 use crate::journaled::{JournalFile, Journaled, OpenBase};
-use crate::layout::{
-    HEAD_KEY, Head, TILE, checkpoint_key, entry_key, named_key, payload_key, write_hash, write_stream,
-};
+use crate::layout::{HEAD_KEY, Head, checkpoint_key, named_key, payload_key, write_stream};
 use crate::lock::FolderLock;
 use crate::reader::Reader;
 
-/// Largest payload in bytes.
-pub const MAX_PAYLOAD_BYTES: usize = 128 * 1024 * 1024;
-/// Largest named value in bytes.
-pub const MAX_NAMED_BYTES: usize = 16 * 1024 * 1024;
-/// Longest name of a named value in bytes.
-pub const MAX_NAME_BYTES: usize = 255;
-/// Tiles that are pruned in one commit.
-const PRUNE_TILES: u64 = 64;
-/// Pieces of a stream that are removed at once.
-const REMOVE_PIECES: usize = 64;
+use commit::{append, check};
+
+pub use commit::{Commit, Committed, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Payload, Sign};
+pub use prune::Pruned;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -60,57 +53,9 @@ pub struct Opened {
     pub fresh: bool,
     /// What was damaged or incomplete and has been repaired without loss, a sentence each.
     pub repaired: Vec<String>,
-    /// What was lost, a sentence each. Empty unless [`Options::accept_loss`] was set.
+    /// What was lost, and where what is left of a damaged journal is kept, a sentence each. Empty unless
+    /// [`Options::accept_loss`] was set.
     pub lost: Vec<String>,
-}
-
-/// A payload that is kept apart from the entries, so that it can be erased.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Payload {
-    /// The invocation that it belongs to. A second payload of an invocation replaces the first.
-    pub invocation: u64,
-    /// At most [`MAX_PAYLOAD_BYTES`].
-    pub bytes: Vec<u8>,
-}
-
-/// Signs a checkpoint of a size and root, and returns the note.
-pub type Sign<'a> = dyn Fn(u64, &Hash) -> String + 'a;
-
-/// What a commit makes durable together.
-#[derive(Default)]
-pub struct Commit<'a> {
-    /// Entries in order, each at most [`MAX_ENTRY_BYTES`].
-    pub entries: Vec<Vec<u8>>,
-    /// Payloads.
-    pub payloads: Vec<Payload>,
-    /// Named values to set, or to remove with `None`.
-    pub named: Vec<(String, Option<Vec<u8>>)>,
-    /// Signs a checkpoint of the size and root after the entries are added; returns the note.
-    pub checkpoint: Option<&'a Sign<'a>>,
-}
-
-/// Where the log stands after a commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// Index of the first entry that was added (the size before).
-    pub first: u64,
-    /// Entries in the log.
-    pub size: u64,
-    /// Root of the tree over them.
-    pub root: Hash,
-    /// The checkpoint, when one was asked for.
-    pub checkpoint: Option<String>,
-}
-
-/// What pruning did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pruned {
-    /// Entries below this index are gone: the largest multiple of 256 that is not above what was asked for.
-    pub pruned_to: u64,
-    /// Payloads that went with them.
-    pub payloads: u64,
-    /// Bytes given back to the file system.
-    pub freed_bytes: u64,
 }
 
 /// The log, open for writing. There is one a folder, in one process.
@@ -256,57 +201,6 @@ impl Log {
         Ok(())
     }
 
-    /// Removes entries below an index, and the payloads of their invocations, in whole tiles of 256; the roots of
-    /// the subtrees stay, so that proofs and checkpoints of what remains do. Only for entries that an auditor gave
-    /// a receipt for.
-    ///
-    /// # Errors
-    /// [`StoreError::OutOfRange`] beyond the size; else as [`Log::commit`]. A crash or an error on the way leaves
-    /// the log pruned up to some tile; calling it again goes on.
-    pub fn prune(&mut self, up_to: u64) -> Result<Pruned, StoreError> {
-        if up_to > self.size() {
-            return Err(StoreError::OutOfRange { what: "prune index", value: up_to, limit: self.size() });
-        }
-        let reader = self.reader();
-        let end = up_to / TILE;
-        let mut payloads = 0;
-        while self.head.pruned_to / TILE < end {
-            let start = self.head.pruned_to / TILE;
-            let stop = end.min(start + PRUNE_TILES);
-            let mut batch = Batch::default();
-            for tile in start..stop {
-                for entry in reader.read(tile * TILE..(tile + 1) * TILE)? {
-                    if let Ok(Entry { body: Body::Verdict(verdict), .. }) = Entry::decode(&entry) {
-                        payloads += self.remove_payload(&mut batch, verdict.invocation)?;
-                    }
-                }
-                self.remove_stream(&mut batch, |piece| entry_key(tile, piece))?;
-            }
-            let mut head = self.head.clone();
-            head.pruned_to = stop * TILE;
-            self.finish(batch, head)?;
-        }
-        Ok(Pruned { pruned_to: self.head.pruned_to, payloads, freed_bytes: self.shared.store.reclaim()? })
-    }
-
-    /// Erases payloads; their commitments in the entries, and so all proofs, stay valid. Returns how many there
-    /// were. When it returns, their bytes are gone from the packs and the index; the journal overwrites its
-    /// copy as it goes on.
-    ///
-    /// # Errors
-    /// As [`Log::commit`].
-    pub fn erase_payloads(&mut self, invocations: &[u64]) -> Result<u64, StoreError> {
-        let mut batch = Batch::default();
-        let mut erased = 0;
-        for invocation in invocations {
-            erased += self.remove_payload(&mut batch, *invocation)?;
-        }
-        let head = self.head.clone();
-        self.finish(batch, head)?;
-        self.shared.store.reclaim()?;
-        Ok(erased)
-    }
-
     /// Verifies everything: see [`Reader::fsck`].
     ///
     /// # Errors
@@ -323,29 +217,6 @@ impl Log {
     pub fn flush(&mut self) -> Result<(), StoreError> {
         self.shared.store.flush()
     }
-
-    fn remove_payload(&self, batch: &mut Batch, invocation: u64) -> Result<u64, StoreError> {
-        let found = self.remove_stream(batch, |piece| payload_key(invocation, piece))?;
-        Ok(u64::from(found))
-    }
-
-    /// Removes all pieces of a stream; false when there is none.
-    fn remove_stream(&self, batch: &mut Batch, key: impl Fn(u32) -> Vec<u8>) -> Result<bool, StoreError> {
-        let mut from = key(0);
-        let end = key(u32::MAX);
-        let mut found = false;
-        loop {
-            let pairs = self.shared.store.range(&from, &end, REMOVE_PIECES)?;
-            let Some((last, _)) = pairs.last() else {
-                return Ok(found);
-            };
-            from = [last.as_slice(), &[0]].concat();
-            found = true;
-            for (key, _) in pairs {
-                batch.delete(key);
-            }
-        }
-    }
 }
 
 /// Moves the folder of a log aside as a whole, so that a new one can be created in its place. Nothing in it is
@@ -358,49 +229,4 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let kept = crate::disk::quarantine(path)?;
     drop(lock);
     Ok(kept)
-}
-
-fn check(commit: &Commit<'_>) -> Result<(), StoreError> {
-    let at_most = |what, bytes: usize, limit: usize| {
-        if bytes > limit {
-            return Err(StoreError::TooLarge { what, bytes, limit });
-        }
-        Ok(())
-    };
-    for entry in &commit.entries {
-        at_most("entry", entry.len(), MAX_ENTRY_BYTES)?;
-    }
-    for payload in &commit.payloads {
-        at_most("payload", payload.bytes.len(), MAX_PAYLOAD_BYTES)?;
-    }
-    for (name, value) in &commit.named {
-        at_most("name", name.len(), MAX_NAME_BYTES)?;
-        at_most("named value", value.as_ref().map_or(0, Vec::len), MAX_NAMED_BYTES)?;
-    }
-    Ok(())
-}
-
-/// Adds entries to a head, and what that writes to a batch.
-fn append(head: &mut Head, batch: &mut Batch, entries: &[Vec<u8>]) {
-    let mut stream = Vec::new();
-    let mut start = head.tail_bytes;
-    for entry in entries {
-        let index = head.tree.size();
-        head.tree.push_with(leaf_hash(entry), |level, index, hash| {
-            if level > 0 && level.is_multiple_of(8) {
-                write_hash(batch, level / 8, index, hash);
-            }
-        });
-        let length = u32::try_from(entry.len()).expect("entries are at most MAX_ENTRY_BYTES long");
-        stream.extend_from_slice(&length.to_le_bytes());
-        stream.extend_from_slice(entry);
-        if index % TILE == TILE - 1 {
-            write_stream(batch, |piece| entry_key(index / TILE, piece), start, &stream);
-            stream.clear();
-            start = 0;
-        }
-    }
-    let tile = head.tree.size() / TILE;
-    write_stream(batch, |piece| entry_key(tile, piece), start, &stream);
-    head.tail_bytes = start + u64::try_from(stream.len()).expect("a tile is far below 2^64 bytes");
 }

@@ -1,24 +1,28 @@
 //! Packs: large values beside the index, and all that it takes to rebuild the index.
 //!
 //! sled writes each new value, and the whole leaf of up to 17 values again after each tenth and at a split: for
-//! large values at growing keys that is four to five times the bytes. So each batch that reaches the base store becomes one immutable file, a pack,
-//! with all of its writes, and the index keeps small values and pointers. A damaged index is rebuilt from the
-//! packs, in their order, by the code that also applies a pack which a crash left unapplied.
+//! large values at growing keys that is four to five times the bytes. So each batch that reaches the base store
+//! becomes one immutable file, a pack, with all of its writes, and the index keeps small values and pointers. A
+//! damaged index is rebuilt from the packs, in their order, by the code that also applies a pack which a crash
+//! left unapplied.
+
+mod index;
+mod punch;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use picket_ledger::hash::sha256;
-
 use crate::StoreError;
-use crate::disk::{quarantine, sync_folder, write_file};
+use crate::disk::{sync_folder, write_file};
 use crate::findings::Findings;
-use crate::pack_file::{INLINE, POINTER, Pointer, build, file_name, inline, parse_name, read_list};
-use crate::sled::{APPLIED_KEY, SledStore};
+use crate::pack_file::{INLINE, POINTER, Pointer, build, file_name, parse_name};
+use crate::sled::SledStore;
 use crate::store::{Pair, Store, Write};
+
+use index::{set_aside, suspect};
 
 /// Free space below which the index is not opened again after an error: sled writes a snapshot then, which takes
 /// some bytes a page, and goes on in a new segment.
@@ -30,9 +34,6 @@ const WALK: usize = 1024;
 
 /// Above every key.
 const END: &[u8] = &[0xff; 8];
-/// In the index, the digest of what it holds.
-const DIGEST_KEY: &[u8] = b"\0digest";
-
 /// An index with its packs.
 pub(crate) struct PackedStore {
     index: SledStore,
@@ -82,125 +83,6 @@ impl PackedStore {
         store.verify_index()?;
         store.catch_up(findings)?;
         Ok(store)
-    }
-
-    /// Verifies that the index holds exactly what was put there.
-    ///
-    /// sled drops what follows a message that it cannot read, and also single pages, without a word; its own keys
-    /// may survive that. So the whole of it is compared with a digest, which takes a read of some ten megabytes for
-    /// ten million entries.
-    fn verify_index(&self) -> Result<(), StoreError> {
-        let mut found = Digest::default();
-        let mut from = Vec::new();
-        loop {
-            let pairs = self.index.range(&from, END, WALK)?;
-            let Some((last, _)) = pairs.last() else { break };
-            from = [last.as_slice(), &[0]].concat();
-            pairs.iter().filter(|(key, _)| !is_own(key)).for_each(|(key, value)| found.toggle(key, value));
-        }
-        let applied = self.index.applied()?;
-        let said = self.index.get(DIGEST_KEY)?;
-        let sound = match said {
-            None => applied == 0 && found == Digest::default(),
-            Some(said) => said == found.encode(applied),
-        };
-        if !sound {
-            return Err(StoreError::damaged(
-                &self.folder.with_file_name("index").join("db"),
-                "values are missing in it, or are not those that were written",
-                "open the log again: the index is rebuilt from the packs",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Writes to the index, with the digest of what it holds then.
-    fn write_index(&self, sequence: u64, writes: &[Write]) -> Result<(), StoreError> {
-        let mut digest = match self.index.get(DIGEST_KEY)? {
-            None => Digest::default(),
-            Some(said) => Digest::decode(&said).ok_or_else(|| self.nonsense())?,
-        };
-        let mut writes = writes.to_vec();
-        for (key, value) in &writes {
-            if let Some(before) = self.index.get(key)? {
-                digest.toggle(key, &before);
-            }
-            if let Some(value) = value {
-                digest.toggle(key, value);
-            }
-        }
-        writes.push((DIGEST_KEY.to_vec(), Some(digest.encode(sequence))));
-        self.index.apply(sequence, &writes)
-    }
-
-    /// Brings the index to the last pack: after a crash between a pack and its index, or from nothing.
-    fn catch_up(&self, findings: &mut Findings) -> Result<(), StoreError> {
-        let applied = self.index.applied()?;
-        let mut end = 0;
-        let mut behind = 0;
-        let packs = lock(&self.packs).clone();
-        for (last, Known { first, .. }) in packs {
-            if first != end + 1 {
-                self.missing(end + 1, first - 1, findings)?;
-            }
-            if last > applied {
-                self.write_index(last, &self.read_pack(last)?)?;
-                behind += 1;
-            }
-            end = last;
-        }
-        if applied > end {
-            self.missing(end + 1, applied, findings)?;
-        }
-        if behind > 0 {
-            // Not durable before this; a crash until then repeats it.
-            self.index.sync()?;
-        }
-        // One is what a crash leaves behind.
-        if behind > 1 {
-            findings.repaired.push(format!(
-                "{} ended with commit {applied}: brought to commit {end} from the packs",
-                self.folder.with_file_name("index").display()
-            ));
-        }
-        Ok(())
-    }
-
-    /// Packs are not there. When that is accepted, an empty one takes their place.
-    fn missing(&self, first: u64, last: u64, findings: &mut Findings) -> Result<(), StoreError> {
-        findings.loss(StoreError::damaged(
-            &self.folder,
-            format!("the packs with commits {first} to {last} are missing"),
-            "put them back from a copy of the folder",
-        ))?;
-        write_file(&self.folder.join(file_name(first, last)), &build(last, &[])?.parts())?;
-        lock(&self.packs).insert(last, Known { first, large_bytes: None });
-        Ok(())
-    }
-
-    /// The writes that a pack makes in the index.
-    fn read_pack(&self, last: u64) -> Result<Vec<Write>, StoreError> {
-        let damaged = || {
-            self.path(last).map_or_else(
-                |error| error,
-                |path| {
-                    StoreError::damaged(
-                        &path,
-                        "its list of writes fails its checksum, so the index cannot be rebuilt from it",
-                        "put it back from a copy of the folder",
-                    )
-                },
-            )
-        };
-        let file = self.file(last)?;
-        let list = read_list(&file).ok_or_else(damaged)?;
-        list.into_iter()
-            .map(|listed| match listed.value {
-                None => Ok((listed.key, None)),
-                Some(value) if value.is_large() => Ok((listed.key, Some(value.pointer(last).encode()))),
-                Some(value) => Ok((listed.key, Some(inline(&self.fetch(value.pointer(last))?)))),
-            })
-            .collect()
     }
 
     fn path(&self, last: u64) -> Result<PathBuf, StoreError> {
@@ -340,80 +222,6 @@ impl Store for PackedStore {
     }
 }
 
-impl PackedStore {
-    /// Gives the blocks of large values that nothing points at back to the file system. Returns how many bytes.
-    fn punch(&self, pack: u64, live: &HashMap<u64, u32>) -> Result<u64, StoreError> {
-        let path = self.path(pack)?;
-        let needed: u64 = live.values().map(|length| u64::from(*length)).sum();
-        if lock(&self.packs).get(&pack).is_some_and(|known| known.large_bytes == Some(needed)) {
-            return Ok(0);
-        }
-        let failed = |e: std::io::Error| StoreError::io("free space in", &path, e);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(failed)?;
-        let before = allocated(&file).map_err(failed)?;
-        // A pack whose list is damaged is kept as it is: evidence.
-        let values = read_list(&file).unwrap_or_default().into_iter().filter_map(|listed| listed.value);
-        let mut dead = values.filter(|value| value.is_large() && !live.contains_key(&value.offset)).peekable();
-        while let Some(first) = dead.next() {
-            let mut end = first.offset + u64::from(first.length);
-            // Neighbours together: a file system frees only whole blocks.
-            while let Some(next) = dead.next_if(|next| next.offset == end) {
-                end += u64::from(next.length);
-            }
-            punch_hole(&file, first.offset, end - first.offset).map_err(failed)?;
-        }
-        if let Some(known) = lock(&self.packs).get_mut(&pack) {
-            known.large_bytes = Some(needed);
-        }
-        Ok(before.saturating_sub(allocated(&file).map_err(failed)?))
-    }
-}
-
-fn allocated(file: &File) -> std::io::Result<u64> {
-    Ok(std::os::unix::fs::MetadataExt::blocks(&file.metadata()?) * 512)
-}
-
-/// A digest of a set of pairs: the exclusive or of SHA-256(key length (u64) ‖ key ‖ value). It shows what was lost by
-/// accident, and can be kept up with each write; it is no defence against an attacker, which the tree is.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Digest([u8; 32]);
-
-impl Digest {
-    /// Adds a pair that is not there, or takes one away that is.
-    fn toggle(&mut self, key: &[u8], value: &[u8]) {
-        let length = u64::try_from(key.len()).unwrap_or(u64::MAX).to_le_bytes();
-        let hash = sha256(&[length.as_slice(), key, value].concat());
-        self.0.iter_mut().zip(hash).for_each(|(sum, byte)| *sum ^= byte);
-    }
-
-    /// The sequence up to which it speaks (u64, little-endian), then the digest.
-    fn encode(&self, sequence: u64) -> Vec<u8> {
-        [sequence.to_le_bytes().as_slice(), &self.0].concat()
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        bytes.get(8..)?.try_into().ok().map(Self)
-    }
-}
-
-/// True for the keys that the digest does not cover: itself, and the applied sequence, which it names.
-fn is_own(key: &[u8]) -> bool {
-    key == DIGEST_KEY || key == APPLIED_KEY
-}
-
-fn punch_hole(file: &File, offset: u64, length: u64) -> std::io::Result<()> {
-    use rustix::fs::{FallocateFlags, fallocate};
-    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    match fallocate(file, flags, offset, length) {
-        // A file system without holes keeps the blocks; overwriting at least erases what was in them.
-        Err(rustix::io::Errno::OPNOTSUPP) => {
-            let zeros = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
-            file.write_all_at(&zeros, offset)
-        }
-        result => result.map_err(Into::into),
-    }
-}
-
 /// The packs in a folder, by last sequence. Removes what a crash left unfinished.
 fn list(folder: &Path) -> Result<BTreeMap<u64, Known>, StoreError> {
     let mut packs = BTreeMap::new();
@@ -429,28 +237,6 @@ fn list(folder: &Path) -> Result<BTreeMap<u64, Known>, StoreError> {
         }
     }
     Ok(packs)
-}
-
-/// The file that says that the index is to be rebuilt.
-fn suspect(index: &Path) -> PathBuf {
-    index.with_file_name("index-unreadable")
-}
-
-fn set_aside(index: &Path, cause: &str, findings: &mut Findings) -> Result<(), StoreError> {
-    if index.exists() {
-        let kept = quarantine(index)?;
-        findings.repaired.push(format!(
-            "{} could not be read ({cause}): moved to {} and rebuilt from the packs",
-            index.display(),
-            kept.display()
-        ));
-    }
-    // Only now: a crash before leaves the sign, and the next opening does this again.
-    let sign = suspect(index);
-    match std::fs::remove_file(&sign) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io("remove", &sign, error)),
-        _ => Ok(()),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
