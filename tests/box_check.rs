@@ -1,5 +1,7 @@
 //! `picket check`: JSONL in, one line out for each line in, in the same order, whatever the lines hold.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use serde_json::Value;

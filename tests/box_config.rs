@@ -1,5 +1,7 @@
 //! What a box refuses to start with: each mistake is named with its place, exit code 2, and nothing is left behind.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use support::{Place, Ran, guard, hostile, inference};

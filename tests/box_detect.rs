@@ -1,5 +1,7 @@
 //! Detectors: drift from recorded streams, states across restarts, and detectors that fail.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use serde_json::Value;

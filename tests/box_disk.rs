@@ -1,5 +1,7 @@
 //! A disk that is full, and a ledger that has been damaged while nobody looked.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Guards that attack, through the whole pipeline: a failure with its cause in the answer and in the ledger, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! The ranges of docs/configuration.md, at their ends and beyond, and what the ledger's keys do.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use support::service::Service;

@@ -1,5 +1,7 @@
 //! What a verdict binds: the same inference gives the same verdict, and what stood behind the model then is what is named.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! `picket run` over HTTP: right and wrong requests, health, metrics, backpressure, stopping.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use rustix::process::Signal;

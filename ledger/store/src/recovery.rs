@@ -25,7 +25,7 @@ pub(crate) fn create(
             format!(
                 "it is missing, and with it every commit after number {applied} that had not reached the index yet"
             ),
-            "put it back, or open the log with losses accepted to go on without those commits",
+            "put it back; without it, keep the folder as evidence and go on with a new box: another edge id, data folder and key",
         ))?;
     }
     let identity = file.identity()?;
@@ -96,7 +96,7 @@ pub(crate) fn recover(
         findings.loss(StoreError::damaged(
             file.path(),
             format!("commits {first_missing} to {newest} cannot be recovered: the index ends with commit {applied}, and the journal lacks number {first_missing}"),
-            "restore the folder from a copy, or open the log with losses accepted to go on from what is left",
+            "restore the folder from a copy; without one, keep it as evidence and go on with a new box: another edge id, data folder and key",
         ))?;
     } else if records.had(first_missing) {
         findings.repaired.push(format!(

@@ -12,7 +12,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     (
         "picket",
         &["picket-ledger", "picket-store", "picket-engine"],
-        &["picket-auditor", "picket-guard-structure", "picket-guard-pii", "picket-guard-drift"],
+        &["picket-auditor", "picket-sdk", "picket-guard-structure", "picket-guard-pii", "picket-guard-drift"],
     ),
     // It replays guards, so the engine may join; the host never.
     ("picket-auditor", &["picket-ledger", "picket-store", "picket-engine"], &[]),
