@@ -34,7 +34,9 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         _ => {
-            return Err(format!("`{text}` is not a size: write a whole number and B, KiB, MiB or GiB, such as `32MiB`"));
+            return Err(format!(
+                "`{text}` is not a size: write a whole number and B, KiB, MiB or GiB, such as `32MiB`"
+            ));
         }
     };
     match number.checked_mul(scale) {
