@@ -2,7 +2,7 @@
 //!
 //! `over native` alternates the two and reports the difference, the figure that docs/benchmarks.md is held to. `floor`
 //! is a guard that does nothing: the host's part alone.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a bench has nobody to report to")]
+#![expect(clippy::unwrap_used, reason = "a bench has nobody to report to")]
 
 use std::hint::black_box;
 use std::path::PathBuf;

@@ -69,7 +69,7 @@ fn box_report(out: &mut String, report: &BoxReport) {
     let account = &report.invocations;
     for (count, words) in [
         (account.missing, "invocations are missing"),
-        (account.lost, "invocations were lost with a crash, as the box says"),
+        (account.lost, "invocations at most were under way when the box crashed, as it says"),
         (account.dropped, "entries were dropped by policy, as the box says"),
         (account.in_flight, "invocations may still be on their way"),
         (report.without_receipt, "segments have no receipt yet"),

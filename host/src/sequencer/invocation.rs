@@ -6,11 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Ids between the durable ceiling and the next id to hand out, right after a commit.
-///
-/// Half of it must exceed what can be under way between two commits (the writer's queue and group, the workers and their
-/// queue, see `QUEUE` in the parent module), so that a ledger that commits never makes anybody wait for a number.
-const RESERVE: u64 = 2048;
+/// A ceiling is moved when it has come this much closer: not with every commit, often enough to stay near.
+const STEP: u64 = 32;
 
 /// Shared between the gateway, which allocates, and the writer thread, which moves the ceiling.
 #[derive(Debug)]
@@ -19,11 +16,16 @@ pub(super) struct Invocations {
     next: AtomicU64,
     /// Ids below it may be handed out. Only the writer thread raises it, after the commit that made it durable.
     ceiling: AtomicU64,
+    /// How far above the next id the ceiling is put.
+    reserve: u64,
 }
 
 impl Invocations {
-    pub(super) fn new(next: u64, ceiling: u64) -> Self {
-        Self { next: AtomicU64::new(next), ceiling: AtomicU64::new(ceiling) }
+    /// Ids go on at `next`, once a first commit has made a ceiling above it durable. `in_flight` is the most that can be
+    /// handed out between the making of one commit and the end of the next: with that much in reserve, a ledger that
+    /// commits never makes anybody wait for a number, and a crash leaves no more than that unexplained.
+    pub(super) fn new(next: u64, in_flight: u64) -> Self {
+        Self { next: AtomicU64::new(next), ceiling: AtomicU64::new(next), reserve: in_flight + STEP }
     }
 
     /// The next id, or nothing while the ledger is too far behind to make a higher ceiling durable.
@@ -39,7 +41,7 @@ impl Invocations {
     /// The ceiling that the next commit should make durable, when the present one is getting close.
     pub(super) fn wanted_ceiling(&self) -> Option<u64> {
         let next = self.next();
-        (self.ceiling.load(Ordering::Acquire) - next < RESERVE / 2).then_some(next + RESERVE)
+        (self.ceiling.load(Ordering::Acquire) - next <= self.reserve - STEP).then_some(next + self.reserve)
     }
 
     pub(super) fn raise(&self, ceiling: u64) {
@@ -53,11 +55,15 @@ mod tests {
 
     #[test]
     fn ids_stop_at_the_ceiling_until_it_is_raised() {
-        let ids = Invocations::new(7, 9);
-        assert_eq!((ids.allocate(), ids.allocate(), ids.allocate()), (Some(7), Some(8), None));
-        assert_eq!(ids.wanted_ceiling(), Some(9 + RESERVE));
-        ids.raise(9 + RESERVE);
-        assert_eq!(ids.allocate(), Some(9));
+        let ids = Invocations::new(7, 2);
+        assert_eq!(ids.allocate(), None, "nothing is durable yet");
+        assert_eq!(ids.wanted_ceiling(), Some(9 + STEP));
+        ids.raise(9 + STEP);
         assert_eq!(ids.wanted_ceiling(), None);
+        for id in 7..9 + STEP {
+            assert_eq!(ids.allocate(), Some(id));
+        }
+        assert_eq!(ids.allocate(), None);
+        assert_eq!(ids.wanted_ceiling(), Some(9 + STEP + 2 + STEP));
     }
 }

@@ -24,9 +24,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
-/// Commands that may wait for the writer; beyond that, `submit` waits. Together with a group it stays well below half of
-/// the invocation ids that are held in reserve.
-const QUEUE: usize = 256;
+/// Commands that may wait for the writer; beyond that, `submit` waits.
+const QUEUE: usize = 128;
 
 /// Something to record.
 #[derive(Debug)]
@@ -147,7 +146,7 @@ impl Sequencer {
         let counters = Arc::new(Counters::default());
         let (signed_sender, signed) = watch::channel(0);
         let (mut writer, opening) =
-            writer::State::new(log, opened, &edge.id, settings.clone(), keys.signing, counters.clone(), signed_sender)?;
+            writer::State::new(log, opened, edge, settings.clone(), keys.signing, counters.clone(), signed_sender)?;
         writer.record_opening(&opening)?;
         let invocations = writer.invocations();
         let thread = std::thread::Builder::new()

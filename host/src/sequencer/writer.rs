@@ -56,7 +56,7 @@ impl State {
     pub(super) fn new(
         log: Log,
         opened: Opened,
-        origin: &str,
+        edge: &config::Edge,
         settings: config::Ledger,
         key: SigningKey,
         counters: Arc<Counters>,
@@ -74,11 +74,11 @@ impl State {
         let opening =
             Opening { fresh: opened.fresh, clean: clean.is_some(), repaired: opened.repaired, size: log.size() };
         let state = Self {
-            origin: origin.to_owned(),
+            origin: edge.id.clone(),
             settings,
             key,
             clock: Clock::new(),
-            invocations: Arc::new(Invocations::new(first_invocation, first_invocation)),
+            invocations: Arc::new(Invocations::new(first_invocation, (MAX_GROUP + super::QUEUE + edge.workers) as u64)),
             counters,
             signed,
             signed_size,
@@ -212,6 +212,9 @@ impl State {
             named: group.named,
             checkpoint: if sign { Some(&signer) } else { None },
         };
+        if commit.entries.is_empty() && commit.named.is_empty() && commit.checkpoint.is_none() {
+            return Ok(());
+        }
         // Nothing has happened for the outside before this returns: a crash inside it leaves all of the group or none,
         // and nobody has been told otherwise.
         match self.log.commit(commit) {

@@ -24,8 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes of inferences that may be under way at a time.
 const BUDGET: usize = 64 << 20;
-/// Fixed cost that each inference under way is charged with, so that tiny ones are bounded in number too: at most 512,
-/// fewer than the invocation ids that the ledger holds in reserve.
+/// Fixed cost that each inference under way is charged with, so that tiny ones are bounded in number too.
 const OVERHEAD: usize = 128 << 10;
 
 #[derive(clap::Args)]
