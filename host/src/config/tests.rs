@@ -128,3 +128,21 @@ fn a_missing_file_is_named() {
     let error = load(Path::new("/nowhere/picket.toml")).unwrap_err();
     assert!(error.to_string().starts_with("/nowhere/picket.toml: cannot be read"), "{error}");
 }
+
+#[test]
+fn the_example_of_the_documentation_is_valid() {
+    let page = include_str!("../../../docs/configuration.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["models", "prompts", "guards"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    for name in ["models/credit-7b.gguf", "guards/structure.wasm", "guards/pii.wasm", "guards/drift.wasm"] {
+        std::fs::write(folder.path().join(name), name).unwrap();
+    }
+    let file = folder.path().join("picket.toml");
+    std::fs::write(&file, example).unwrap();
+    let config = load(&file).unwrap();
+    assert_eq!((config.guards.len(), config.detectors.len(), config.models.len()), (2, 1, 1));
+}
