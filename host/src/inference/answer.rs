@@ -1,7 +1,7 @@
 //! From a judgement to JSON text.
 
 use super::tensor;
-use picket_engine::{Content, Message, NamedValue, Part, Scalar, Severity};
+use picket_engine::{Content, Message, NamedValue, Scalar, Severity};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -136,16 +136,5 @@ pub(crate) fn severity_name(severity: Severity) -> &'static str {
         Severity::Medium => "medium",
         Severity::High => "high",
         Severity::Critical => "critical",
-    }
-}
-
-/// The word for a part.
-pub(crate) fn part_name(part: Part) -> &'static str {
-    match part {
-        Part::Input => "input",
-        Part::Context => "context",
-        Part::Output => "output",
-        Part::Features => "features",
-        Part::Attributes => "attributes",
     }
 }

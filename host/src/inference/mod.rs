@@ -8,8 +8,8 @@ mod answer;
 mod read;
 mod tensor;
 
+pub(crate) use answer::severity_name;
 pub use answer::{Answer, AnswerEntry, AnswerFailure, AnswerFinding, content_json, scalar_json};
-pub(crate) use answer::{part_name, severity_name};
 pub use read::{MAX_CONTEXT, MAX_FEATURES, MAX_ID_BYTES, parse, trace_id};
 
 pub(crate) use tensor::numbers as tensor_numbers;

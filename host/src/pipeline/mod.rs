@@ -13,11 +13,10 @@ pub(crate) use load::{engine_limits, read as read_file, refused};
 pub(crate) use record::millionths;
 
 use crate::config::{Mode, OnFailure, Retention};
-use crate::inference::{Answer, AnswerFailure, AnswerFinding, Received, content_json, part_name, severity_name};
+use crate::inference::{Answer, AnswerFailure, AnswerFinding, Received, content_json, severity_name};
 use crate::measure::measure;
 use crate::payload::{self, Salt};
-use picket_engine::{Decision, Inference, NamedValue, Verdict};
-use picket_engine::{Failure, Validator};
+use picket_engine::{Decision, Failure, Finding, Inference, NamedValue, Validator, Verdict, part_name};
 use picket_ledger::{Hash, entry};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -233,7 +232,7 @@ fn decide(inference: &Inference, judged: &[Judged<'_>]) -> (entry::Decision, Opt
 
 fn findings(judged: &Judged<'_>) -> Vec<AnswerFinding> {
     let Ok(verdict) = &judged.outcome else { return Vec::new() };
-    let finding = |finding: &picket_engine::Finding| {
+    let finding = |finding: &Finding| {
         let location = finding.location.as_ref();
         AnswerFinding {
             guard: judged.guard.config.name.clone(),

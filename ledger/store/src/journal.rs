@@ -102,6 +102,11 @@ pub(crate) fn read(disk: &dyn Disk) -> std::io::Result<Content> {
 }
 
 impl Content {
+    /// Length of the journal in bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes that may hold records.
     #[cfg(test)]
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
@@ -124,7 +129,7 @@ impl Content {
                 }
                 Some(Err(sequence)) => broken.push(sequence),
                 None if bytes.starts_with(RECORD_MAGIC) => claimed.push(u64::MAX),
-                None => claimed.extend(bytes[8..].first_chunk().copied().map(u64::from_le_bytes)),
+                None => claimed.extend(bytes.get(8..16).and_then(<[u8]>::first_chunk).copied().map(u64::from_le_bytes)),
             }
         }
         complete.sort_by_key(|found| found.sequence);

@@ -87,6 +87,11 @@ impl Built<'_> {
         let front = [self.front.as_slice(), &self.hash];
         front.into_iter().chain(self.values.iter().copied()).collect()
     }
+
+    /// Length of the file in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.parts().iter().map(|part| u64::try_from(part.len()).unwrap_or(u64::MAX)).sum()
+    }
 }
 
 /// Lays out the pack that ends with commit `last`.
@@ -148,6 +153,14 @@ pub(crate) fn read_list(file: &File) -> Option<Vec<Listed>> {
         return None;
     }
     parse_list(&front[HEAD_BYTES..])
+}
+
+/// Length in bytes of the file that has this list.
+pub(crate) fn file_bytes(list: &[Listed]) -> u64 {
+    let length = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    let values = list.iter().filter_map(|listed| listed.value);
+    let keys: u64 = list.iter().map(|listed| length(WRITE_HEADER_BYTES + listed.key.len())).sum();
+    length(HEAD_BYTES + 32) + keys + values.map(|value| u64::from(value.length)).sum::<u64>()
 }
 
 pub(crate) fn parse_list(list: &[u8]) -> Option<Vec<Listed>> {

@@ -7,6 +7,7 @@
 //! left unapplied.
 
 mod index;
+mod present;
 mod punch;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +24,7 @@ use crate::sled::SledStore;
 use crate::store::{Pair, Store, Write};
 
 use index::{set_aside, suspect};
+use present::note;
 
 /// Free space below which the index is not opened again after an error: sled writes a snapshot then, which takes
 /// some bytes a page, and goes on in a new segment.
@@ -81,6 +83,7 @@ impl PackedStore {
             files: Mutex::new(HashMap::new()),
         };
         store.verify_index()?;
+        store.verify_packs(findings)?;
         store.catch_up(findings)?;
         Ok(store)
     }
@@ -180,7 +183,9 @@ impl Store for PackedStore {
         write_file(&path, &pack.parts())?;
         lock(&self.packs).insert(sequence, Known { first, large_bytes: None });
         lock(&self.files).remove(&sequence);
-        self.note(self.write_index(sequence, &pack.index))
+        let note = note(first, sequence, pack.bytes());
+        let writes: Vec<Write> = pack.index.into_iter().chain([note]).collect();
+        self.note(self.write_index(sequence, &writes))
     }
 
     fn applied(&self) -> Result<u64, StoreError> {

@@ -10,6 +10,12 @@ use crate::store::Store;
 
 /// In the base store, the identity of the journal that belongs to it.
 const IDENTITY_KEY: &[u8] = b"\0journal";
+/// In the base store, the length in bytes (u64, little-endian) that the journal was created with. It never changes.
+const LENGTH_KEY: &[u8] = b"\0journal-bytes";
+
+/// What can be done about commits that only the journal had.
+const ADVICE: &str = "restore the folder from a copy; without one, keep it as evidence and go on with a new box: \
+                      another edge id, data folder and key";
 
 /// The base and its journal when there is no journal yet.
 pub(crate) fn create(
@@ -30,17 +36,20 @@ pub(crate) fn create(
     }
     let identity = file.identity()?;
     // A crash between these leaves a journal without records and a base without its identity: `recover` goes on.
-    file.create(&journal::empty(&identity, half_bytes))?;
-    let last = adopt(base, &identity, applied)?;
+    let empty = journal::empty(&identity, half_bytes);
+    file.create(&empty)?;
+    let last = adopt(base, &identity, empty.len(), applied)?;
     let disk = file
         .open()?
         .ok_or_else(|| StoreError::damaged(file.path(), "it vanished after it was created", "open the log again"))?;
     Ok((disk, identity, last))
 }
 
-/// Notes in the base which journal belongs to it. Returns the sequence of that commit.
-fn adopt(base: &dyn Store, identity: &Identity, applied: u64) -> Result<u64, StoreError> {
-    base.apply(applied + 1, &[(IDENTITY_KEY.to_vec(), Some(identity.to_vec()))])?;
+/// Notes in the base which journal belongs to it, and how long that is. Returns the sequence of that commit.
+fn adopt(base: &dyn Store, identity: &Identity, bytes: usize, applied: u64) -> Result<u64, StoreError> {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).to_le_bytes();
+    let writes = [(IDENTITY_KEY, identity.as_slice()), (LENGTH_KEY, &bytes)];
+    base.apply(applied + 1, &writes.map(|(key, value)| (key.to_vec(), Some(value.to_vec()))))?;
     base.sync()?;
     Ok(applied + 1)
 }
@@ -92,11 +101,21 @@ pub(crate) fn recover(
     }
     let newest = records.complete.last().map_or(0, |found| found.sequence);
     let first_missing = last + 1;
+    let said = base.get(LENGTH_KEY)?.and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    let found = u64::try_from(content.length()).unwrap_or(u64::MAX);
+    // Overwriting never changes its length, so no crash leaves it shorter.
+    let cut = said.filter(|said| found < *said);
     if newest > last {
         findings.loss(StoreError::damaged(
             file.path(),
             format!("commits {first_missing} to {newest} cannot be recovered: the index ends with commit {applied}, and the journal lacks number {first_missing}"),
-            "restore the folder from a copy; without one, keep it as evidence and go on with a new box: another edge id, data folder and key",
+            ADVICE,
+        ))?;
+    } else if let Some(said) = cut {
+        findings.loss(StoreError::damaged(
+            file.path(),
+            format!("it was cut to {found} of its {said} bytes, and with that went every commit after number {last} that it held"),
+            ADVICE,
         ))?;
     } else if records.had(first_missing) {
         findings.repaired.push(format!(
@@ -109,15 +128,16 @@ pub(crate) fn recover(
         // Before this a crash repeats the replay; after it the journal may be overwritten.
         base.sync()?;
     }
-    if newest > last {
+    if newest > last || cut.is_some() {
         // Its records must not be taken for the continuation of this log, and are evidence.
         drop(disk);
         let kept = file.set_aside()?;
         findings.lost.push(format!("the journal is kept as {}", kept.display()));
         return create_again(base, file, half_bytes);
     }
-    if known.is_none() {
-        last = adopt(base, &identity, last)?;
+    // Without the length: an earlier version created it.
+    if known.is_none() || said.is_none() {
+        last = adopt(base, &identity, content.length(), last)?;
     }
     if content.identity.is_none() {
         let journal = Journal::new(disk, identity, 0);
@@ -134,8 +154,9 @@ fn create_again(
     half_bytes: usize,
 ) -> Result<(Box<dyn Disk>, Identity, u64), StoreError> {
     let identity = file.identity()?;
-    file.create(&journal::empty(&identity, half_bytes))?;
-    let last = adopt(base, &identity, base.applied()?)?;
+    let empty = journal::empty(&identity, half_bytes);
+    file.create(&empty)?;
+    let last = adopt(base, &identity, empty.len(), base.applied()?)?;
     reopened(file, identity, last)
 }
 

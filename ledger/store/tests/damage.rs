@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use common::{assert_clean, commit, open, options};
@@ -213,7 +214,7 @@ fn a_missing_pack_is_refused_unless_losses_are_accepted() {
         let name = pack.file_name().unwrap();
         let remove = |path: &Path| std::fs::remove_file(path.join("packs").join(name)).unwrap();
         let error = after(original.path(), remove).err().unwrap();
-        assert!(error.to_string().contains("are missing; put them back"), "{error}");
+        assert_refused(&error, name, "it is missing, and with it the values of commits");
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("log");
         copy(&original.path().join("log"), &path);
@@ -239,6 +240,87 @@ fn a_missing_pack_is_refused_unless_losses_are_accepted() {
     assert!(missed > 0, "some of the packs were needed");
 }
 
+/// It names the file, what is lost, and what to do.
+#[track_caller]
+fn assert_refused(error: &StoreError, name: &OsStr, what: &str) {
+    let StoreError::Damaged { path, lost, advice } = error else { panic!("{error}") };
+    assert!(path.ends_with(name), "{name:?}: {error}");
+    assert!(lost.contains(what), "{name:?}: {error}");
+    assert!(advice.contains("from a copy"), "{name:?}: {error}");
+}
+
+#[test]
+fn a_cut_pack_is_refused_unless_losses_are_accepted() {
+    let original = crashed();
+    let packs = files(&original.path().join("log/packs"), "", ".pack");
+    // The first has only small values, which the index has as well.
+    for pack in [&packs[0], &packs[1], &packs[packs.len() / 2], &packs[packs.len() - 1]] {
+        let name = pack.file_name().unwrap();
+        let length = std::fs::metadata(pack).unwrap().len();
+        for left in [0, length / 2, length - 1] {
+            let damage = |path: &Path| cut(&path.join("packs").join(name), left);
+            let error = after(original.path(), damage).err().unwrap();
+            assert_refused(&error, name, &format!("it was cut to {left} of its {length} bytes"));
+            let scratch = tempfile::tempdir().unwrap();
+            let path = scratch.path().join("log");
+            copy(&original.path().join("log"), &path);
+            damage(&path);
+            let mut accepting = Options::default();
+            accepting.accept_loss = true;
+            match Log::open(&path, &accepting) {
+                Ok((log, opened)) => {
+                    assert_eq!(opened.lost.len(), 1, "{opened:?}");
+                    drop(log);
+                    // It was accepted once and for all, as long as no more is cut.
+                    drop(open(&path));
+                    if left > 0 {
+                        cut(&path.join("packs").join(name), left - 1);
+                        let error = Log::open(&path, &options()).err().unwrap();
+                        assert_refused(&error, name, &format!("it was cut to {} of its {left} bytes", left - 1));
+                    }
+                }
+                // The tail needs it.
+                Err(error) => assert!(matches!(error, StoreError::Damaged { .. }), "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pack_is_refused_when_it_is_cut_while_the_index_is_gone() {
+    let original = crashed();
+    let packs = files(&original.path().join("log/packs"), "", ".pack");
+    for pack in [&packs[1], &packs[packs.len() - 1]] {
+        let name = pack.file_name().unwrap();
+        let length = std::fs::metadata(pack).unwrap().len();
+        let error = after(original.path(), |path| {
+            std::fs::remove_dir_all(path.join("index")).unwrap();
+            cut(&path.join("packs").join(name), length - 1);
+        });
+        assert_refused(&error.err().unwrap(), name, &format!("it was cut to {} of its {length} bytes", length - 1));
+    }
+}
+
+#[test]
+fn bytes_behind_the_end_of_a_pack_are_harmless() {
+    let original = crashed();
+    let packs = files(&original.path().join("log/packs"), "", ".pack");
+    for pack in [&packs[1], &packs[packs.len() - 1]] {
+        let length = std::fs::metadata(pack).unwrap().len();
+        let grown = |path: &Path| cut(&path.join("packs").join(pack.file_name().unwrap()), length + 5000);
+        let (log, opened, _scratch) = after(original.path(), grown).unwrap();
+        assert!(opened.repaired.is_empty() && opened.lost.is_empty(), "{opened:?}");
+        assert_whole(&log);
+        // Nor do they matter to a pack that a crash left for the next opening to apply.
+        let (log, _, _scratch) = after(original.path(), |path| {
+            grown(path);
+            std::fs::remove_dir_all(path.join("index")).unwrap();
+        })
+        .unwrap();
+        assert_whole(&log);
+    }
+}
+
 #[test]
 fn a_flipped_bit_in_the_journal_is_harmless_or_told() {
     let original = crashed();
@@ -257,14 +339,26 @@ fn a_flipped_bit_in_the_journal_is_harmless_or_told() {
     assert!(told > 0, "some of the bits mattered");
 }
 
+/// Also where a cut leaves no half record that would show it: between two of them, and where only old ones were.
 #[test]
-fn a_cut_journal_is_refused_or_told() {
+fn a_cut_journal_is_refused_unless_losses_are_accepted() {
     let original = crashed();
     let length = std::fs::metadata(original.path().join("log/journal")).unwrap().len();
-    for part in 0..8 {
-        match after(original.path(), |path| cut(&path.join("journal"), length * part / 8)) {
-            Ok((log, opened, _scratch)) => assert!(log.size() == SIZE + 5 || !opened.repaired.is_empty()),
-            Err(error) => assert!(matches!(error, StoreError::Damaged { .. }), "{error}"),
-        }
+    let between = (0..length).step_by(4096);
+    for left in between.chain([3, 600, 4096 + 3, length / 2 + 7, length - 1]) {
+        let error = after(original.path(), |path| cut(&path.join("journal"), left)).err().unwrap();
+        assert_refused(&error, OsStr::new("journal"), &format!("it was cut to {left} of its {length} bytes"));
     }
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("log");
+    copy(&original.path().join("log"), &path);
+    cut(&path.join("journal"), length / 2);
+    let mut accepting = options();
+    accepting.accept_loss = true;
+    let (log, opened) = Log::open(&path, &accepting).unwrap();
+    assert_eq!(opened.lost.len(), 2, "the loss, and where the journal is kept: {opened:?}");
+    assert_clean(&log);
+    drop(log);
+    assert_clean(&open(&path));
+    assert_eq!(std::fs::metadata(path.join("journal")).unwrap().len(), length);
 }

@@ -7,10 +7,11 @@ use picket_ledger::hash::sha256;
 use crate::StoreError;
 use crate::disk::{quarantine, write_file};
 use crate::findings::Findings;
-use crate::pack_file::{build, file_name, inline, read_list};
+use crate::pack_file::{file_bytes, inline, read_list};
 use crate::sled::APPLIED_KEY;
 use crate::store::{Store, Write};
 
+use super::present::{cut, length, note};
 use super::{END, Known, PackedStore, WALK, lock};
 
 /// In the index, the digest of what it holds.
@@ -77,7 +78,7 @@ impl PackedStore {
                 self.missing(end + 1, first - 1, findings)?;
             }
             if last > applied {
-                self.write_index(last, &self.read_pack(last)?)?;
+                self.write_index(last, &self.read_pack(first, last)?)?;
                 behind += 1;
             }
             end = last;
@@ -99,20 +100,8 @@ impl PackedStore {
         Ok(())
     }
 
-    /// Packs are not there. When that is accepted, an empty one takes their place.
-    fn missing(&self, first: u64, last: u64, findings: &mut Findings) -> Result<(), StoreError> {
-        findings.loss(StoreError::damaged(
-            &self.folder,
-            format!("the packs with commits {first} to {last} are missing"),
-            "put them back from a copy of the folder",
-        ))?;
-        write_file(&self.folder.join(file_name(first, last)), &build(last, &[])?.parts())?;
-        lock(&self.packs).insert(last, Known { first, large_bytes: None });
-        Ok(())
-    }
-
-    /// The writes that a pack makes in the index.
-    fn read_pack(&self, last: u64) -> Result<Vec<Write>, StoreError> {
+    /// The writes that a pack makes in the index, with the note on itself.
+    fn read_pack(&self, first: u64, last: u64) -> Result<Vec<Write>, StoreError> {
         let damaged = || {
             self.path(last).map_or_else(
                 |error| error,
@@ -127,13 +116,18 @@ impl PackedStore {
         };
         let file = self.file(last)?;
         let list = read_list(&file).ok_or_else(damaged)?;
-        list.into_iter()
-            .map(|listed| match listed.value {
-                None => Ok((listed.key, None)),
-                Some(value) if value.is_large() => Ok((listed.key, Some(value.pointer(last).encode()))),
-                Some(value) => Ok((listed.key, Some(inline(&self.fetch(value.pointer(last))?)))),
-            })
-            .collect()
+        let bytes = file_bytes(&list);
+        let path = self.path(last)?;
+        let found = length(&path)?.unwrap_or_default();
+        if found < bytes {
+            return Err(cut(&path, found, bytes, first, last));
+        }
+        let writes = list.into_iter().map(|listed| match listed.value {
+            None => Ok((listed.key, None)),
+            Some(value) if value.is_large() => Ok((listed.key, Some(value.pointer(last).encode()))),
+            Some(value) => Ok((listed.key, Some(inline(&self.fetch(value.pointer(last))?)))),
+        });
+        writes.chain([Ok(note(first, last, bytes))]).collect()
     }
 }
 
