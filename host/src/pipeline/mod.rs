@@ -17,6 +17,7 @@ use crate::inference::{Answer, AnswerFailure, AnswerFinding, Received, content_j
 use crate::measure::measure;
 use crate::payload::{self, Salt};
 use picket_engine::{Decision, Failure, Finding, Inference, NamedValue, Validator, Verdict, part_name};
+use picket_ledger::entry::FailureCause;
 use picket_ledger::{Hash, entry};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -147,7 +148,7 @@ impl Pipeline {
             findings: judged.iter().flat_map(findings).collect(),
             output: released,
             measurements: inference.measurements.clone(),
-            failures: judged.iter().filter_map(failure).collect(),
+            failures: failures(&judged, decision),
             entry: None,
             micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
@@ -210,14 +211,13 @@ impl Judged<'_> {
 /// Redactions that cannot be applied together let nothing out: an output that a guard wanted changed must not leave as
 /// it was.
 fn decide(inference: &Inference, judged: &[Judged<'_>]) -> (entry::Decision, Option<Box<RawValue>>) {
-    let enforced = || judged.iter().filter(|judged| !judged.shadow());
-    let strictest = enforced().map(Judged::decision).max().unwrap_or(entry::Decision::Allow);
+    let strictest = strictest(judged);
     let Some(output) = &inference.output else { return (strictest, None) };
     let released = match strictest {
         entry::Decision::Block => return (strictest, None),
         entry::Decision::Allow | entry::Decision::Flag => content_json(output).ok(),
         entry::Decision::Redact => {
-            let edits = enforced().filter_map(|judged| match &judged.outcome {
+            let edits = enforced(judged).filter_map(|judged| match &judged.outcome {
                 Ok(Verdict { decision: Decision::Redact(edits), .. }) => Some(edits.as_slice()),
                 _ => None,
             });
@@ -228,6 +228,29 @@ fn decide(inference: &Inference, judged: &[Judged<'_>]) -> (entry::Decision, Opt
         Some(released) => (strictest, Some(released)),
         None => (entry::Decision::Block, None),
     }
+}
+
+fn enforced<'a, 'b>(judged: &'a [Judged<'b>]) -> impl Iterator<Item = &'a Judged<'b>> {
+    judged.iter().filter(|judged| !judged.shadow())
+}
+
+fn strictest(judged: &[Judged<'_>]) -> entry::Decision {
+    enforced(judged).map(Judged::decision).max().unwrap_or(entry::Decision::Allow)
+}
+
+/// Guards that gave no verdict; and the pipeline itself, where it blocked because redactions do not go together.
+fn failures(judged: &[Judged<'_>], decision: entry::Decision) -> Vec<AnswerFailure> {
+    let mut failures: Vec<AnswerFailure> = judged.iter().filter_map(failure).collect();
+    if decision != strictest(judged) {
+        failures.push(AnswerFailure {
+            guard: "picket".to_owned(),
+            cause: FailureCause::Answer.name(),
+            message: "the redactions of the guards cannot be applied together, so nothing is released".to_owned(),
+            action: decision.name(),
+            shadow: false,
+        });
+    }
+    failures
 }
 
 fn findings(judged: &Judged<'_>) -> Vec<AnswerFinding> {

@@ -82,4 +82,14 @@ mod tests {
     fn an_edit_outside_of_the_text_lets_nothing_out() {
         assert_eq!(redacted("one", &[&[edit(2, 9, "A")]]), None);
     }
+
+    #[test]
+    fn edits_of_a_document_and_of_a_string_in_it_do_not_go_together() {
+        let document = Content::Json(r#"{"a":"secret"}"#.to_owned());
+        let mut inside = edit(0, 6, "[A]");
+        inside.location.path = "/a".to_owned();
+        let whole = edit(6, 12, "[B]");
+        assert!(redact(&document, [&[inside.clone()][..]].into_iter()).is_some());
+        assert!(redact(&document, [&[inside][..], &[whole][..]].into_iter()).is_none());
+    }
 }

@@ -9,6 +9,8 @@
 mod index;
 mod present;
 mod punch;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use picket_ledger::hash::sha256;
 
 use crate::StoreError;
-use crate::disk::{quarantine, write_file};
+use crate::disk::quarantine;
 use crate::findings::Findings;
 use crate::pack_file::{file_bytes, inline, read_list};
 use crate::sled::APPLIED_KEY;
