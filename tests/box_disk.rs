@@ -5,11 +5,11 @@
 mod support;
 
 use serde_json::Value;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::files::{copy, damage, files};
 use support::service::Service;
-use support::{Place, Ran, copy, hostile, inference, inferences, wait_for};
+use support::{Place, Ran, hostile, inference, inferences, wait_for};
 
 /// A file system of its own, unmounted when dropped.
 struct Mounted(PathBuf);
@@ -170,32 +170,4 @@ fn goes_on(place: &Place, answers: &[Value], what: &str, cut: Option<Cut<'_>>) -
         }
         _ => panic!("{what}: {ran:#?}"),
     }
-}
-
-fn damage(file: &Path, place: u64, cut: bool) {
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
-    if cut {
-        return file.set_len(place).unwrap();
-    }
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, place).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x10], place).unwrap();
-}
-
-/// Paths of all files below `folder`, relative to it, the lock left out.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.file_name().is_some_and(|name| name != "lock") {
-                found.push(path.strip_prefix(folder).unwrap().to_owned());
-            }
-        }
-    }
-    found.sort();
-    found
 }

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod evidence_support;
+#[path = "support/files.rs"]
+mod files;
 
 use std::path::{Path, PathBuf};
 
-use evidence_support::{EdgeBox, copy, serve};
+use evidence_support::{EdgeBox, serve};
+use files::{copy, damage, files};
 use serde_json::{Value, json};
 
 /// SHA-256 of `the weights`, as the configuration of the test box names them.
@@ -201,34 +204,4 @@ fn a_flipped_or_cut_ledger_is_found_or_repaired() {
         }
     }
     assert!(found > 0 && whole > 0, "{found} found, {whole} whole");
-}
-
-fn damage(file: &Path, place: u64, cut: bool) {
-    use std::os::unix::fs::FileExt;
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
-    if cut {
-        file.set_len(place).unwrap();
-    } else {
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, place).unwrap();
-        file.write_all_at(&[byte[0] ^ 0x10], place).unwrap();
-    }
-}
-
-/// Paths of all files below `folder`, relative to it, the lock left out.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.file_name().is_some_and(|name| name != "lock") {
-                found.push(path.strip_prefix(folder).unwrap().to_owned());
-            }
-        }
-    }
-    found.sort();
-    found
 }

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod evidence_support;
+#[path = "support/files.rs"]
+mod files;
 
 use std::time::{Duration, Instant};
 
-use evidence_support::{Auditor, EdgeBox, copy, serve};
+use evidence_support::{Auditor, EdgeBox, serve};
+use files::copy;
 
 #[test]
 fn offline_then_not_enrolled_then_everything_arrives_with_a_receipt() {

@@ -212,18 +212,3 @@ impl Auditor {
 pub(crate) fn serve(edge: &EdgeBox) -> Server {
     Server::start(Path::new(env!("CARGO_BIN_EXE_picket")), &["run"], edge.folder.path())
 }
-
-/// Copies a folder with everything in it, sockets left out.
-pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else if kind.is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
-}

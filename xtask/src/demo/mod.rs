@@ -37,9 +37,11 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
 fn build(root: &Path) -> Result<()> {
     heading("Building guards, box and auditor");
     guards::command(&[])?;
+    // With the tests, and so with the features that their dependencies bring: built apart, wasmtime would be compiled once
+    // for the demo and once more for `cargo xtask test`.
     let status = std::process::Command::new(cargo())
         .current_dir(root)
-        .args(["build", "--package", "picket", "--package", "picket-auditor"])
+        .args(["build", "--workspace", "--bins", "--tests"])
         .status()
         .context("cargo cannot be run")?;
     ensure!(status.success(), "the build failed");
