@@ -6,8 +6,6 @@ mod evidence_support;
 #[path = "support/files.rs"]
 mod files;
 
-use std::path::{Path, PathBuf};
-
 use evidence_support::{EdgeBox, serve};
 use files::{copy, damage, files};
 use serde_json::{Value, json};
