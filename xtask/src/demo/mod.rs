@@ -128,7 +128,7 @@ impl Demo {
         println!("  outbox       {} of {size} entries have no receipt yet", size - acknowledged);
         ensure!(size > acknowledged, "the box cannot have receipts from an auditor that is not there");
 
-        heading("Power is cut: the box is killed and started again");
+        heading("The box is killed (SIGKILL) and started again");
         edge.kill()?;
         let edge = Server::start(&self.picket, &["run"])?;
         println!(
@@ -148,9 +148,9 @@ impl Demo {
         heading("What can be proven now");
         self.prove(&total)?;
         edge.terminate()?;
-        println!("{}", last_line(&self.auditor.output(&["verify", "box-17"])?));
+        println!("evidence       {}", first_line(&self.auditor.output(&["verify", "box-17"])?));
         auditor.terminate()?;
-        println!("{}", first_line(&self.picket.output(&["verify", "box"])?));
+        println!("box's ledger   {}", first_line(&self.picket.output(&["verify", "box"])?));
         summary(&total, &alarms);
         Ok(())
     }
@@ -324,10 +324,6 @@ fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
-}
-
-fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or_default()
 }
 
 /// Where Cargo puts what it builds.
