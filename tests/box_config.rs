@@ -137,3 +137,14 @@ fn the_doctor_names_a_detector_that_does_not_load() {
     let ran = place.picket(&["doctor"]).expect(1);
     assert!(ran.stdout.contains("WRONG  guards") && ran.stdout.contains("guard `d`"), "{ran:#?}");
 }
+
+#[test]
+fn inspection_shows_what_a_component_is() {
+    let place = Place::new("", "");
+    let shown = &place.picket(&["--json", "guard", "inspect", &guard("pii")]).expect(0).json()[0];
+    assert_eq!((&shown["world"], &shown["snapshot"]), (&"validator".into(), &true.into()));
+    assert_eq!(shown["imports"].as_array().map(Vec::len), Some(0));
+    assert!(shown["code_bytes"].as_u64().unwrap() > 10_000);
+    let text = place.picket(&["guard", "inspect", &guard("pii")]).expect(0).stdout;
+    assert!(text.contains("start    from a snapshot"), "{text}");
+}

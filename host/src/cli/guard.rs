@@ -31,12 +31,19 @@ fn inspect(args: &InspectArgs, output: Output) -> Answer {
     if output.json {
         print(serde_json::json!({
             "world": world, "digest": digest, "bytes": bytes.len(),
+            "code_bytes": inspection.code_bytes, "modules": inspection.modules,
+            "snapshot": inspection.no_snapshot.is_none(), "no_snapshot": inspection.no_snapshot,
             "imports": inspection.imports, "exports": inspection.exports,
         }))?;
     } else {
         print(format_args!("world    {world}"))?;
         print(format_args!("digest   sha256:{digest}"))?;
         print(format_args!("size     {} bytes", bytes.len()))?;
+        print(format_args!("code     {} bytes in {} modules", inspection.code_bytes, inspection.modules))?;
+        match &inspection.no_snapshot {
+            None => print("start    from a snapshot taken after configure")?,
+            Some(why) => print(format_args!("start    configured anew for each check, because {why}"))?,
+        }
         let imports = if inspection.imports.is_empty() { "none".to_owned() } else { inspection.imports.join(", ") };
         print(format_args!("imports  {imports}"))?;
         print(format_args!("exports  {}", inspection.exports.join(", ")))?;
