@@ -43,7 +43,7 @@ pub(super) struct RawEdge {
     pub queue: Option<Spanned<i64>>,
     /// Largest inference, as JSON. Default `16MiB`.
     pub max_inference: Option<Spanned<String>>,
-    /// Most memory that all guard instances together may map at a time. Default `512MiB`.
+    /// Most memory that all guard instances together may map at a time; two instances are always allowed. Default `512MiB`.
     pub guard_memory: Option<Spanned<String>>,
     /// How often weights, prompts and features are looked at for changes. Default `30s`.
     pub watch_every: Option<Spanned<String>>,
