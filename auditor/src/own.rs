@@ -77,6 +77,7 @@ impl Own {
             first_invocation: 0,
             clean,
             found: found.map(|line| clip(line, MAX_MESSAGE_BYTES)).collect(),
+            heads: Vec::new(),
         };
         self.append(Body::Recovery(recovery), vec![(CLEAN.to_owned(), None)])
     }

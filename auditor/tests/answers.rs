@@ -231,6 +231,7 @@ fn missing_invocations_are_told_and_excused_ones_are_not_held_against_the_box() 
         first_invocation: 4,
         clean: false,
         found: Vec::new(),
+        heads: Vec::new(),
     }));
     edge.lose();
     edge.push(Body::Drop(Drop { count: 1, reason: "the disk is full".to_owned() }));

@@ -35,6 +35,7 @@ fn recovery() -> Vec<u8> {
         first_invocation: 2,
         clean: true,
         found: vec!["found".into()],
+        heads: Vec::new(),
     };
     let bytes = common::entry(5, Body::Recovery(recovery)).encode().unwrap();
     assert!(Entry::decode(&bytes).is_ok());

@@ -7,9 +7,9 @@ mod common;
 use common::{entry, record, verdict};
 use picket_ledger::Entry;
 use picket_ledger::entry::{
-    Body, Config, Decision, EntryError, FailureCause, Finding, GuardResult, Link, MAX_DOCUMENT_BYTES, MAX_ENTRY_BYTES,
-    MAX_FINDINGS, MAX_GUARDS, MAX_LINKS, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, Mode, Outcome, RecordKind,
-    Verdict,
+    Body, Config, Decision, EntryError, Erase, FailureCause, Finding, GuardResult, Head, KeyRotation, Link,
+    MAX_DOCUMENT_BYTES, MAX_ENTRY_BYTES, MAX_FINDINGS, MAX_FOUND, MAX_GUARDS, MAX_HEADS, MAX_LINKS, MAX_MESSAGE_BYTES,
+    MAX_NAME_BYTES, MAX_PATH_BYTES, Mode, Outcome, RecordKind, Recovery, TimeAnchor, Verdict,
 };
 
 /// Each text field at its limit passes; one byte more is refused, and so is a control character.
@@ -109,6 +109,61 @@ fn contradictions_are_refused() {
     assert!(matches!(finding(&|finding| finding.span = Some((4, 3))), Err(EntryError::Contradiction(_))));
     assert!(matches!(finding(&|finding| finding.severity = 5), Err(EntryError::Value { field: "severity", value: 5 })));
     assert!(matches!(finding(&|finding| finding.part = Some(5)), Err(EntryError::Value { field: "part", value: 5 })));
+}
+
+#[test]
+fn limits_of_rotations_erasures_recoveries_and_anchors_are_enforced() {
+    let encode = |body| entry(0, body).encode();
+    let erase = |from, to, count| encode(Body::Erase(Erase { from, to, count, reason: String::new() }));
+    assert!(erase(3, 3, 0).is_ok() && erase(0, u64::MAX, u64::MAX).is_ok());
+    assert!(matches!(erase(4, 3, 0), Err(EntryError::Contradiction(_))));
+    assert!(matches!(erase(3, 4, 2), Err(EntryError::Contradiction(_))));
+
+    let rotation =
+        |bytes| encode(Body::KeyRotation(KeyRotation { epoch: 1, key: "k".repeat(bytes), possession: [0; 64] }));
+    assert!(rotation(MAX_PATH_BYTES).is_ok());
+    assert!(matches!(rotation(MAX_PATH_BYTES + 1), Err(EntryError::TextTooLong { field: "key", .. })));
+
+    let recovery = |found, heads| {
+        let head = Head { origin: "box-17".into(), size: u64::MAX, root: [0; 32] };
+        encode(Body::Recovery(Recovery {
+            previous_size: 0,
+            previous_root: [0; 32],
+            first_invocation: 0,
+            clean: true,
+            found: vec![String::new(); found],
+            heads: vec![head; heads],
+        }))
+    };
+    assert!(recovery(MAX_FOUND, MAX_HEADS).is_ok());
+    assert!(matches!(recovery(MAX_FOUND + 1, 0), Err(EntryError::TooMany { field: "found", .. })));
+    assert!(matches!(recovery(0, MAX_HEADS + 1), Err(EntryError::TooMany { field: "heads", .. })));
+
+    for step_ms in [i64::MIN, -1, 0, i64::MAX] {
+        assert!(encode(Body::TimeAnchor(TimeAnchor::ClockStep { step_ms })).is_ok());
+    }
+    let receipt = |cosigner: &str| {
+        encode(Body::TimeAnchor(TimeAnchor::Receipt {
+            cosigner: cosigner.into(),
+            time: u64::MAX,
+            size: u64::MAX,
+            signature: [0; 32],
+        }))
+    };
+    assert!(receipt("auditor-1").is_ok());
+    assert_eq!(receipt(""), Err(EntryError::Empty { field: "cosigner" }));
+}
+
+/// A time anchor has one of two shapes: nothing in between, and no third.
+#[test]
+fn malformed_time_anchors_are_refused() {
+    let good = entry(0, Body::TimeAnchor(TimeAnchor::ClockStep { step_ms: 5 })).encode().unwrap();
+    let start = good.len() - 3;
+    assert_eq!(good[start..], [0x82, 2, 5]);
+    for body in [&[0x82, 3, 5][..], &[0x81, 2], &[0x83, 2, 5, 5], &[0x82, 0x20, 5], &[0x82, 1, 5], &[0x80]] {
+        let bad = [&good[..start], body].concat();
+        assert!(Entry::decode(&bad).is_err(), "{body:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 use picket_ledger::Entry;
-use picket_ledger::entry::{Body, Outcome, Verdict};
+use picket_ledger::entry::{Body, Outcome, TimeAnchor, Verdict};
 use picket_ledger::hash::{leaf_hash, to_hex};
 use serde_json::Value;
 
@@ -122,6 +122,14 @@ pub(super) fn summary(entry: &Entry) -> String {
         Body::Config(config) => format!("sha256:{}", short(&to_hex(&config.digest))),
         Body::Heartbeat(heartbeat) => format!("next invocation #{}", heartbeat.next_invocation),
         Body::Drop(drop) => format!("{} not recorded: {}", drop.count, shortened(&drop.reason, 80)),
+        Body::KeyRotation(rotation) => format!("key {} {}", rotation.epoch, clean(&rotation.key)),
+        Body::Erase(erase) => {
+            format!("{} payloads of #{} to #{}: {}", erase.count, erase.from, erase.to, shortened(&erase.reason, 80))
+        }
+        Body::TimeAnchor(TimeAnchor::Receipt { cosigner, time, size, .. }) => {
+            format!("receipt of {} for {size} entries at {}", clean(cosigner), self::time(time.saturating_mul(1000)))
+        }
+        Body::TimeAnchor(TimeAnchor::ClockStep { step_ms }) => format!("the wall clock jumped by {step_ms} ms"),
         Body::Recovery(recovery) => format!(
             "{} after {} entries, invocations from #{}{}",
             if recovery.clean { "clean start" } else { "unclean start" },

@@ -104,6 +104,7 @@ impl State {
             first_invocation: self.first_invocation,
             clean: opening.clean || opening.fresh,
             found: opening.repaired.clone(),
+            heads: Vec::new(),
         });
         let mut group = Group::default();
         // A crash before this commit leaves the ledger as it was found; the next start does the same again.

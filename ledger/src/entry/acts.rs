@@ -1,13 +1,10 @@
-//! What a box or an auditor records of its own doing: kinds 8, 9, 11, 12, 15, 32 and 33.
+//! What a box or an auditor records of its own doing: kinds 8, 9, 11, 12, 32 and 33.
 
 use serde::Serialize;
 
-use super::{EntryError, check_count, read_list};
+use super::EntryError;
 use crate::cbor::{Reader, Writer};
 use crate::hash::{Hash, as_hex};
-
-/// The most lines of [`Recovery::found`].
-const MAX_FOUND: usize = 64;
 
 /// How the checks of a guard start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -138,49 +135,6 @@ impl Drop {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
         reader.array(2)?;
         Ok(Self { count: reader.unsigned()?, reason: reader.string()? })
-    }
-}
-
-/// Kind 15: what was found when the ledger was opened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Recovery {
-    /// The size of the log as it was found.
-    pub previous_size: u64,
-    /// Its root.
-    #[serde(serialize_with = "as_hex::bytes")]
-    pub previous_root: Hash,
-    /// Invocations below this number that have no verdict entry were lost with the crash.
-    pub first_invocation: u64,
-    /// Whether it had been closed in order.
-    pub clean: bool,
-    /// What was found and mended, one line each.
-    pub found: Vec<String>,
-}
-
-impl Recovery {
-    pub(super) fn write(&self, writer: &mut Writer) -> Result<(), EntryError> {
-        writer.array(5);
-        writer.unsigned(self.previous_size);
-        writer.bytes(&self.previous_root);
-        writer.unsigned(self.first_invocation);
-        writer.boolean(self.clean);
-        check_count("found", self.found.len(), MAX_FOUND)?;
-        writer.array(self.found.len());
-        for line in &self.found {
-            writer.message("found", line)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
-        reader.array(5)?;
-        Ok(Self {
-            previous_size: reader.unsigned()?,
-            previous_root: reader.fixed()?,
-            first_invocation: reader.unsigned()?,
-            clean: reader.boolean()?,
-            found: read_list(reader, "found", MAX_FOUND, Reader::string)?,
-        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be wrong with an entry.
 
-use super::{Kind, MAX_ENTRY_BYTES};
+use super::MAX_ENTRY_BYTES;
 use crate::cbor::CborError;
 
 /// Why an entry cannot be written, or bytes are no entry.
@@ -16,9 +16,6 @@ pub enum EntryError {
     /// A kind that this version does not know.
     #[error("entry kind {0} is not known")]
     UnknownKind(u64),
-    /// A kind whose number is taken and whose body is not yet specified.
-    #[error("entry kind {} is reserved for a later version", .0.name())]
-    ReservedKind(Kind),
     /// A number without a meaning in an enumeration or a range.
     #[error("{value} has no meaning as {field}")]
     Value {

@@ -34,13 +34,13 @@ pub enum Kind {
     Heartbeat = 11,
     /// Something was not recorded, by policy.
     Drop = 12,
-    /// Reserved: the hand-over from one signing key to the next.
+    /// The hand-over from one signing key to the next.
     KeyRotation = 13,
-    /// Reserved: the erasure of payloads.
+    /// The erasure of payloads.
     Erase = 14,
     /// What was found when the ledger was opened.
     Recovery = 15,
-    /// Reserved: a time that somebody else vouches for.
+    /// A time that somebody else vouches for, or a jump of the wall clock.
     TimeAnchor = 16,
     /// An auditor saw a log lie.
     Incident = 32,
@@ -104,9 +104,6 @@ impl Kind {
 
     pub(super) fn from_number(number: u64) -> Result<Self, EntryError> {
         let kind = Self::ALL.into_iter().find(|kind| *kind as u64 == number);
-        match kind.ok_or(EntryError::UnknownKind(number))? {
-            kind @ (Self::KeyRotation | Self::Erase | Self::TimeAnchor) => Err(EntryError::ReservedKind(kind)),
-            kind => Ok(kind),
-        }
+        kind.ok_or(EntryError::UnknownKind(number))
     }
 }

@@ -12,17 +12,23 @@ mod acts;
 mod drift;
 mod error;
 mod guard_result;
+mod keeping;
 mod kind;
 mod record;
+mod recovery;
+mod rotation;
 mod text;
 mod verdict;
 
-pub use acts::{Config, Drop, Enrolment, GuardLoad, Heartbeat, Incident, IncidentKind, Recovery, Start};
+pub use acts::{Config, Drop, Enrolment, GuardLoad, Heartbeat, Incident, IncidentKind, Start};
 pub use drift::{Drift, MAX_BARS};
 pub use error::EntryError;
 pub use guard_result::{FailureCause, Finding, GuardResult, MAX_FINDINGS, Mode, Outcome};
+pub use keeping::{Erase, TimeAnchor};
 pub use kind::Kind;
 pub use record::{Link, MAX_LINKS, Record, RecordKind, Source};
+pub use recovery::{Head, MAX_FOUND, MAX_HEADS, Recovery};
+pub use rotation::KeyRotation;
 pub use text::{MAX_DOCUMENT_BYTES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, clip, clip_message};
 pub use verdict::{Decision, MAX_GUARDS, Verdict};
 
@@ -165,8 +171,14 @@ pub enum Body {
     Heartbeat(Heartbeat),
     /// Kind 12.
     Drop(Drop),
+    /// Kind 13.
+    KeyRotation(KeyRotation),
+    /// Kind 14.
+    Erase(Erase),
     /// Kind 15.
     Recovery(Recovery),
+    /// Kind 16.
+    TimeAnchor(TimeAnchor),
     /// Kind 32, in the ledger of an auditor.
     Incident(Incident),
     /// Kind 33, in the ledger of an auditor.
@@ -185,7 +197,10 @@ impl Body {
             Self::Config(_) => Kind::Config,
             Self::Heartbeat(_) => Kind::Heartbeat,
             Self::Drop(_) => Kind::Drop,
+            Self::KeyRotation(_) => Kind::KeyRotation,
+            Self::Erase(_) => Kind::Erase,
             Self::Recovery(_) => Kind::Recovery,
+            Self::TimeAnchor(_) => Kind::TimeAnchor,
             Self::Incident(_) => Kind::Incident,
             Self::Enrolment(_) => Kind::Enrolment,
         }
@@ -200,7 +215,10 @@ impl Body {
             Self::Config(body) => body.write(writer),
             Self::Heartbeat(body) => body.write(writer),
             Self::Drop(body) => body.write(writer),
+            Self::KeyRotation(body) => body.write(writer),
+            Self::Erase(body) => body.write(writer),
             Self::Recovery(body) => body.write(writer),
+            Self::TimeAnchor(body) => body.write(writer),
             Self::Incident(body) => body.write(writer),
             Self::Enrolment(body) => body.write(writer),
         }
@@ -221,10 +239,12 @@ impl Body {
             Kind::Config => Config::read(reader).map(Self::Config),
             Kind::Heartbeat => Heartbeat::read(reader).map(Self::Heartbeat),
             Kind::Drop => Drop::read(reader).map(Self::Drop),
+            Kind::KeyRotation => KeyRotation::read(reader).map(Self::KeyRotation),
+            Kind::Erase => Erase::read(reader).map(Self::Erase),
             Kind::Recovery => Recovery::read(reader).map(Self::Recovery),
+            Kind::TimeAnchor => TimeAnchor::read(reader).map(Self::TimeAnchor),
             Kind::Incident => Incident::read(reader).map(Self::Incident),
             Kind::Enrolment => Enrolment::read(reader).map(Self::Enrolment),
-            Kind::KeyRotation | Kind::Erase | Kind::TimeAnchor => Err(EntryError::ReservedKind(kind)),
         }
     }
 

@@ -5,8 +5,9 @@
 
 use picket_ledger::checkpoint::Checkpoint;
 use picket_ledger::entry::{
-    Body, Config, Decision, Drift, Drop, Enrolment, Entry, FailureCause, Finding, GuardLoad, GuardResult, Heartbeat,
-    Incident, IncidentKind, Link, Mode, Outcome, Record, RecordKind, Recovery, Source, Start, Verdict,
+    Body, Config, Decision, Drift, Drop, Enrolment, Entry, Erase, FailureCause, Finding, GuardLoad, GuardResult, Head,
+    Heartbeat, Incident, IncidentKind, KeyRotation, Link, Mode, Outcome, Record, RecordKind, Recovery, Source, Start,
+    TimeAnchor, Verdict,
 };
 use picket_ledger::hash::{Hash, empty_root, leaf_hash, node_hash, sha256};
 use picket_ledger::note::SigningKey;
@@ -15,6 +16,11 @@ use picket_ledger::tree::{CompactRange, NodeSource};
 
 pub(crate) fn key(name: &str) -> SigningKey {
     SigningKey::from_seed(name, &sha256(name.as_bytes())).unwrap()
+}
+
+/// The key that takes the place of [`key`].
+pub(crate) fn next_key(name: &str) -> SigningKey {
+    SigningKey::from_seed(name, &sha256(format!("{name} 1").as_bytes())).unwrap()
 }
 
 /// An entry at an index, with a body.
@@ -140,7 +146,17 @@ pub(crate) fn bodies() -> Vec<Body> {
             first_invocation: 12,
             clean: false,
             found: vec!["snap.1 removed".into()],
+            heads: vec![Head { origin: "box-17~2".into(), size: 4, root: [2; 32] }],
         }),
+        Body::KeyRotation(KeyRotation::new(1, 17, &key("box-17").verifier(), &next_key("box-17"))),
+        Body::Erase(Erase { from: 3, to: 9, count: 6, reason: "asked for".into() }),
+        Body::TimeAnchor(TimeAnchor::Receipt {
+            cosigner: "auditor-1".into(),
+            time: 1_795_426_655,
+            size: 17,
+            signature: [3; 32],
+        }),
+        Body::TimeAnchor(TimeAnchor::ClockStep { step_ms: -3_600_000 }),
         Body::Incident(Incident {
             origin: "box-17".into(),
             kind: IncidentKind::Fork,
