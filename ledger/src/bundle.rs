@@ -16,7 +16,7 @@ pub const FILE_EXTENSION: &str = "tlog-proof";
 /// The longest bundle that is read, in bytes: an entry in base64, 63 hashes, a note.
 pub const MAX_BUNDLE_BYTES: usize = MAX_ENTRY_BYTES / 3 * 4 + MAX_NOTE_BYTES + 8 * 1024;
 
-const HEADER: &str = "c2sp.org/tlog-proof@v1";
+pub(crate) const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
 /// The longest inclusion proof: a tree of 2^64 - 1 leaves has 64 levels.
 const MAX_PROOF_HASHES: usize = 64;

@@ -15,6 +15,7 @@
 //! | [`segment`] | a run of entries with what binds them, shipped as one unit |
 //! | [`receipt`] | the auditor's cosignature under a checkpoint |
 //! | [`bundle`] | C2SP `.tlog-proof` files |
+//! | [`keychain`] | epochs of keys: which key speaks for which entries |
 //!
 //! From an entry to a segment that anybody with the public key can verify:
 //!
@@ -50,6 +51,7 @@ mod cbor;
 pub mod checkpoint;
 pub mod entry;
 pub mod hash;
+pub mod keychain;
 pub mod note;
 pub mod proof;
 pub mod receipt;
@@ -60,5 +62,6 @@ pub use cbor::CborError;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use entry::Entry;
 pub use hash::Hash;
+pub use keychain::{KeyChain, KeyChainError};
 pub use note::{NoteError, SigningKey, VerifyingKey};
 pub use segment::Segment;
