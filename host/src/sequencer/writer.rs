@@ -203,7 +203,9 @@ impl State {
             group.named.push((CEILING.to_owned(), Some(ceiling.to_be_bytes().to_vec())));
         }
         let size = self.log.size() + count;
-        let sign = size > self.signed_size && (sign || self.checkpoint_due(size, started));
+        // A sealed segment ends at a checkpoint of a full tile.
+        let tile = size / picket_store::TILE > self.log.size() / picket_store::TILE;
+        let sign = size > self.signed_size && (sign || tile || self.checkpoint_due(size, started));
         let signer = |size: u64, root: &Hash| {
             Checkpoint { origin: self.origin.clone(), size, root: *root, extensions: Vec::new() }.sign(&self.key)
         };
@@ -212,6 +214,7 @@ impl State {
             payloads: group.payloads,
             named: group.named,
             checkpoint: if sign { Some(&signer) } else { None },
+            ..Commit::default()
         };
         if commit.entries.is_empty() && commit.named.is_empty() && commit.checkpoint.is_none() {
             return Ok(());

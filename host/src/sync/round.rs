@@ -44,7 +44,7 @@ impl Keeper for crate::sequencer::Sequencer {
 impl Keeper for std::sync::Mutex<picket_store::Log> {
     fn put(&self, named: Vec<(String, Option<Vec<u8>>)>) -> Result<(), BoxError> {
         let mut log = self.lock().map_err(|_| "an earlier write to the ledger panicked")?;
-        let commit = picket_store::Commit { entries: Vec::new(), payloads: Vec::new(), named, checkpoint: None };
+        let commit = picket_store::Commit { named, ..picket_store::Commit::default() };
         log.commit(commit).map(|_| ()).map_err(Into::into)
     }
 }

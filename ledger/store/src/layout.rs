@@ -7,6 +7,7 @@
 //! | `e` tile (u64) piece (u32) | a piece of the stream of a tile's entries: length (u32) and bytes of each |
 //! | `n` level (u8) tile (u64) | up to 256 roots (32 bytes each) of complete subtrees of 256^level leaves |
 //! | `c` size (u64) | the signed checkpoint of that size, as text |
+//! | `b` size (u64) | nothing: no segment may span that size |
 //! | `p` invocation (u64) piece (u32) | a piece of a payload: its length (u64), then its bytes |
 //! | `v` name | a small named value |
 //!
@@ -18,8 +19,8 @@ use picket_ledger::tree::CompactRange;
 
 use crate::batch::Batch;
 
-/// Leaves of a tile, and hashes of a hash tile.
-pub(crate) const TILE: u64 = 256;
+/// Leaves of a tile, and hashes of a hash tile. Sealed segments end at multiples of it, and at boundaries.
+pub const TILE: u64 = 256;
 /// Bytes of a piece.
 pub(crate) const PIECE_BYTES: usize = 32 * 1024;
 pub(crate) const HEAD_KEY: &[u8] = b"h";
@@ -95,6 +96,20 @@ pub(crate) const CHECKPOINTS_END: &[u8] = b"d";
 /// The size that a checkpoint's key names.
 pub(crate) fn checkpoint_size(key: &[u8]) -> Option<u64> {
     let size = key.strip_prefix(b"c")?.try_into().ok()?;
+    Some(u64::from_be_bytes(size))
+}
+
+/// Key of a boundary between segments.
+pub(crate) fn boundary_key(size: u64) -> Vec<u8> {
+    [b"b", size.to_be_bytes().as_slice()].concat()
+}
+
+/// The first key after all boundaries.
+pub(crate) const BOUNDARIES_END: &[u8] = b"c";
+
+/// The size that a boundary's key names.
+pub(crate) fn boundary_size(key: &[u8]) -> Option<u64> {
+    let size = key.strip_prefix(b"b")?.try_into().ok()?;
     Some(u64::from_be_bytes(size))
 }
 

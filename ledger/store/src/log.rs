@@ -15,7 +15,7 @@ use crate::files;
 use crate::findings::Findings;
 use crate::fsck::{self, Report};
 use crate::journaled::{JournalFile, Journaled, OpenBase};
-use crate::layout::{HEAD_KEY, Head, checkpoint_key, named_key, payload_key, write_stream};
+use crate::layout::{HEAD_KEY, Head, boundary_key, checkpoint_key, named_key, payload_key, write_stream};
 use crate::lock::FolderLock;
 use crate::reader::Reader;
 
@@ -161,7 +161,11 @@ impl Log {
         let first = self.head.tree.size();
         let mut head = self.head.clone();
         let mut batch = Batch::default();
-        append(&mut head, &mut batch, &commit.entries);
+        append(&mut head, &mut batch, &commit.entries, |tree, batch| {
+            if let Some(sign) = commit.checkpoint {
+                batch.put(checkpoint_key(tree.size()), sign(tree.size(), &tree.root()).into_bytes());
+            }
+        });
         for payload in &commit.payloads {
             let length = u64::try_from(payload.bytes.len()).unwrap_or(u64::MAX);
             let key = |piece| payload_key(payload.invocation, piece);
@@ -181,6 +185,9 @@ impl Log {
         if let Some(text) = &checkpoint {
             batch.put(checkpoint_key(size), text.clone().into_bytes());
             head.checkpoint = Some(size);
+        }
+        if commit.boundary {
+            batch.put(boundary_key(size), Vec::new());
         }
         self.finish(batch, head)?;
         Ok(Committed { first, size, root, checkpoint })

@@ -10,8 +10,8 @@ use picket_ledger::tree::{self, CompactRange, NodeSource, TreeError};
 use crate::StoreError;
 use crate::fsck::{self, Report};
 use crate::layout::{
-    CHECKPOINTS_END, Head, PIECE_BYTES, TILE, checkpoint_key, checkpoint_size, entry_key, hash_key, named_key,
-    payload_key,
+    BOUNDARIES_END, CHECKPOINTS_END, Head, PIECE_BYTES, TILE, boundary_key, boundary_size, checkpoint_key,
+    checkpoint_size, entry_key, hash_key, named_key, payload_key,
 };
 use crate::log::Shared;
 
@@ -174,6 +174,21 @@ impl Reader {
                 self.stored(size, text)
             })
             .collect()
+    }
+
+    /// The first `limit` sizes in a range at which a boundary was set: no segment may span one. See
+    /// [`crate::Commit::boundary`].
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; [`StoreError::Io`].
+    pub fn boundaries(&self, sizes: Range<u64>, limit: usize) -> Result<Vec<u64>, StoreError> {
+        let end = match sizes.end {
+            u64::MAX => BOUNDARIES_END.to_vec(),
+            end => boundary_key(end),
+        };
+        let pairs = self.shared.store.range(&boundary_key(sizes.start), &end, limit)?;
+        let sizes = pairs.iter().map(|(key, _)| boundary_size(key));
+        sizes.map(|size| size.ok_or_else(|| self.damaged("a boundary has no size".into()))).collect()
     }
 
     /// The payload of an invocation; `None` when it was not kept, or was erased or pruned.

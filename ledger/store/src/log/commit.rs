@@ -6,6 +6,7 @@ use picket_ledger::hash::{Hash, leaf_hash};
 use crate::StoreError;
 use crate::batch::Batch;
 use crate::layout::{Head, TILE, entry_key, write_hash, write_stream};
+use picket_ledger::tree::CompactRange;
 
 /// Largest payload in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 128 * 1024 * 1024;
@@ -13,6 +14,10 @@ pub const MAX_PAYLOAD_BYTES: usize = 128 * 1024 * 1024;
 pub const MAX_NAMED_BYTES: usize = 16 * 1024 * 1024;
 /// Longest name of a named value in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
+
+/// Bytes of entries in one commit after which it gets one more checkpoint: a segment holds at most 16 MiB, and can end only
+/// at a checkpoint.
+const SIGN_BYTES: usize = 6 * 1024 * 1024;
 
 /// A payload that is kept apart from the entries, so that it can be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +40,13 @@ pub struct Commit<'a> {
     pub payloads: Vec<Payload>,
     /// Named values to set, or to remove with `None`.
     pub named: Vec<(String, Option<Vec<u8>>)>,
-    /// Signs a checkpoint of the size and root after the entries are added; returns the note.
+    /// Signs a checkpoint of the size and root after the entries are added; returns the note. When the entries cross
+    /// multiples of 256, it is called for the largest of them as well, and before that: there a sealed segment
+    /// can end.
     pub checkpoint: Option<&'a Sign<'a>>,
+    /// The size after this commit is a boundary: no segment may span it, neither a sealed one nor one that is cut
+    /// for an auditor. Set for the entry with which a key hands the log over to the next.
+    pub boundary: bool,
 }
 
 /// Where the log stands after a commit.
@@ -72,11 +82,28 @@ pub(super) fn check(commit: &Commit<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Adds entries to a head, and what that writes to a batch.
-pub(super) fn append(head: &mut Head, batch: &mut Batch, entries: &[Vec<u8>]) {
+/// Adds entries to a head, and what that writes to a batch. `passed` gets each tree at which a sealed segment should be
+/// able to end.
+pub(super) fn append(
+    head: &mut Head,
+    batch: &mut Batch,
+    entries: &[Vec<u8>],
+    mut passed: impl FnMut(&CompactRange, &mut Batch),
+) {
     let mut stream = Vec::new();
     let mut start = head.tail_bytes;
+    let end = head.tree.size() + u64::try_from(entries.len()).expect("a commit is small");
+    let last_tile = end.saturating_sub(1) / TILE * TILE;
+    let mut since = 0;
     for entry in entries {
+        // The largest multiple of a tile inside of the commit; and before a segment would grow too large.
+        if head.tree.size() == last_tile || since > SIGN_BYTES {
+            if since > 0 {
+                passed(&head.tree, batch);
+            }
+            since = 0;
+        }
+        since += entry.len();
         let index = head.tree.size();
         head.tree.push_with(leaf_hash(entry), |level, index, hash| {
             if level > 0 && level.is_multiple_of(8) {

@@ -43,8 +43,12 @@ struct Model {
 
 impl Model {
     fn root(&self) -> Hash {
+        self.root_at(u64::try_from(self.entries.len()).unwrap())
+    }
+
+    fn root_at(&self, size: u64) -> Hash {
         let mut tree = CompactRange::new();
-        self.entries.iter().for_each(|entry| tree.push(leaf_hash(entry)));
+        self.entries.iter().take(usize::try_from(size).unwrap()).for_each(|entry| tree.push(leaf_hash(entry)));
         tree.root()
     }
 
@@ -105,9 +109,13 @@ proptest! {
                     model.payloads.extend(payloads.iter().map(|payload| (payload.invocation, payload.bytes.clone())));
                     model.named.extend(named.iter().cloned());
                     let checkpoint = checkpoint.then_some(&sign as &dyn Fn(u64, &Hash) -> String);
-                    let done = log.commit(Commit { entries, payloads, named, checkpoint }).unwrap();
+                    let done = log.commit(Commit { entries, payloads, named, checkpoint, ..Commit::default() }).unwrap();
                     prop_assert_eq!(done.first, first);
                     prop_assert_eq!(done.root, model.root());
+                    let passed = done.size.saturating_sub(1) / 256 * 256;
+                    if checkpoint.is_some() && passed > first {
+                        model.checkpoints.insert(passed, sign(passed, &model.root_at(passed)));
+                    }
                     if let Some(text) = done.checkpoint {
                         model.checkpoints.insert(done.size, text);
                     }
