@@ -330,10 +330,27 @@ def span(value, at):
     need(value[0] <= value[1], f"{at} ends before it starts")
 
 
-def outcome(value, at):
-    shapes = {1: guard_verdict, 2: guard_failure}
-    need(type(value) is list and value and type(value[0]) is int and value[0] in shapes, f"{at} is of no known form")
-    shapes[value[0]](value, at)
+def tagged(shapes):
+    """An array whose first member says which of several shapes it has."""
+
+    def check(value, at):
+        known = type(value) is list and value and type(value[0]) is int and value[0] in shapes
+        need(known, f"{at} is of no known form")
+        shapes[value[0]](value, at)
+
+    return check
+
+
+def verdict(value, at):
+    verdict_fields(value, at)
+    need(value[11] != 3 or value[14] is None, f"{at}: an output that was blocked cannot have been released")
+
+
+def erase(value, at):
+    record(("from", u64), ("to", u64), ("count", u64), ("reason", message))(value, at)
+    start, end, count, _ = value
+    need(start <= end, f"{at} ends before it starts")
+    need(count <= end - start, f"{at} erases more payloads than invocations")
 
 
 u32, u64, i64 = uint(U32), uint(), uint(I64, -I64)
@@ -367,9 +384,9 @@ guard_result = record(
     ("settings", digest),
     ("mode", one_of(1, 2)),
     ("warm", boolean),
-    ("outcome", outcome),
+    ("outcome", tagged({1: guard_verdict, 2: guard_failure})),
 )
-verdict = record(
+verdict_fields = record(
     ("invocation", u64),
     ("inference_id", name),
     ("trace_id", optional(name)),
@@ -429,6 +446,15 @@ recovery = record(
     ("first_invocation", u64),
     ("clean", boolean),
     ("found", many(message, 64)),
+    ("heads", many(record(("origin", name), ("size", u64), ("root", digest)), 8)),
+)
+time_anchor = tagged(
+    {
+        1: record(
+            ("anchor", one_of(1)), ("cosigner", name), ("time", u64), ("size", u64), ("signature", digest)
+        ),
+        2: record(("anchor", one_of(2)), ("step_ms", i64)),
+    }
 )
 incident = record(
     ("origin", name),
@@ -446,7 +472,10 @@ BODIES = {
     9: record(("digest", digest), ("document", document)),
     11: record(("next_invocation", u64)),
     12: record(("count", u64), ("reason", message)),
+    13: record(("epoch", u64), ("key", path), ("possession", signature)),
+    14: erase,
     15: recovery,
+    16: time_anchor,
     32: incident,
     33: record(("origin", name), ("key", path)),
 }

@@ -1,5 +1,7 @@
 //! Entries that the box signed and that are none: the signature holds, and the box did not keep its word.
 
+use picket_ledger::entry::{Body, Erase, TimeAnchor};
+
 use super::{Case, Log, VERDICT, encoded, replaced};
 use crate::common;
 
@@ -83,6 +85,23 @@ pub(super) fn cases() -> Vec<Case> {
         ("verdict-failure-message-with-return", in_verdict(b"20 ms", b"20\rms")),
     ];
     cases.extend(verdicts.into_iter().map(|(name, entry)| signed(name, VERDICT, entry, false)));
+    let (decision, released) = (&[&[3; 32][..], &[2, 0x82]].concat(), &[&[3; 32][..], &[3, 0x82]].concat());
+    cases.push(signed("verdict-blocked-and-released", VERDICT, in_verdict(decision, released), false));
+    let nothing = replaced(&in_verdict(decision, released), &[&[0x58, 0x20][..], &[11; 32]].concat(), &[0xf6]);
+    cases.push(signed("verdict-blocked", VERDICT, nothing, true));
+    let erase = |from, to, count| {
+        let erase = Erase { from: 3, to: 9, count: 6, reason: "why".into() };
+        let bytes = common::entry(HEARTBEAT, Body::Erase(erase)).encode().unwrap();
+        replaced(&bytes, &[0x84, 3, 9, 6], &[0x84, from, to, count])
+    };
+    cases.push(signed("erase-of-no-invocation", HEARTBEAT, erase(3, 3, 0), true));
+    cases.push(signed("erase-that-ends-before-it-starts", HEARTBEAT, erase(9, 3, 0), false));
+    cases.push(signed("erase-of-more-payloads-than-invocations", HEARTBEAT, erase(3, 9, 7), false));
+    let step = common::entry(HEARTBEAT, Body::TimeAnchor(TimeAnchor::ClockStep { step_ms: -5 })).encode().unwrap();
+    let longer = replaced(&step, &[0x82, 2, 0x24], &[0x83, 2, 0x24, 0]);
+    cases.push(signed("time-anchor-of-three-members", HEARTBEAT, longer, false));
+    let unknown = replaced(&step, &[0x82, 2, 0x24], &[0x82, 3, 0x24]);
+    cases.push(signed("time-anchor-of-an-unknown-form", HEARTBEAT, unknown, false));
     let longest = in_verdict(b"\x68inf-0041", &[&b"\x79\x01\x00"[..], &[b'x'; 256]].concat());
     cases.push(signed("verdict-id-of-256-bytes", VERDICT, longest, true));
     let lowest = in_verdict(&[0x1a, 0, 0x0f, 0x42, 0x40], &[0x3b, 0x7f, 255, 255, 255, 255, 255, 255, 255]);
