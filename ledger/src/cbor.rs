@@ -207,6 +207,12 @@ impl<'a> Reader<'a> {
         self.position
     }
 
+    /// The major type of the next item, if there is one: for tests, as the ledger reads by fixed shapes.
+    #[cfg(test)]
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.input.get(self.position).map(|first| first >> 5)
+    }
+
     pub(crate) fn unsigned(&mut self) -> Result<u64, CborError> {
         self.head(Major::Unsigned, "an unsigned integer")
     }

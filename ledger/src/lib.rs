@@ -57,6 +57,8 @@ pub mod proof;
 pub mod receipt;
 pub mod segment;
 pub mod tree;
+#[cfg(test)]
+mod vectors;
 
 pub use cbor::CborError;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};

@@ -233,6 +233,37 @@ fn the_script_refuses_weak_keys() {
     assert!(ours.contains(&"taken") && ours.iter().filter(|word| **word == "refused").count() >= 18);
 }
 
+/// The script's own strictness around OpenSSL, on the cases that ours passes in `ledger/src/vectors.rs`.
+#[test]
+fn the_script_passes_the_ed25519_cases_of_wycheproof() {
+    let Some(python) = python() else { return };
+    let script = r#"
+import base64, hashlib, json, sys
+sys.path.insert(0, sys.argv[1])
+import picket_verify as v
+wrong = cases = 0
+for group in json.load(open(sys.argv[2]))["testGroups"]:
+    raw = b"\x01" + bytes.fromhex(group["publicKey"]["pk"])
+    name = hashlib.sha256(b"w\n" + raw).hexdigest()[:8]
+    key = v.Key(f"w+{name}+{base64.b64encode(raw).decode()}", 1)
+    for case in group["tests"]:
+        cases += 1
+        try:
+            key.verify(bytes.fromhex(case["sig"]), bytes.fromhex(case["msg"]), case["comment"])
+            accepted = True
+        except v.Bad:
+            accepted = False
+        if accepted != (case["result"] == "valid"):
+            wrong += 1
+            print("wrong:", case["tcId"], case["result"], case["comment"])
+print(cases, "cases,", wrong, "wrong")
+"#;
+    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wycheproof_ed25519.json");
+    let output = Command::new(python).args(["-c", script]).arg(folder()).arg(suite).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said.trim(), "151 cases, 0 wrong", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 fn sha256_of(byte: u8) -> [u8; 32] {
     picket_ledger::hash::sha256(&[byte])
 }
