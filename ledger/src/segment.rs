@@ -260,6 +260,18 @@ impl<'a> SegmentRef<'a> {
         decode_entries(self.first, self.entries.iter().copied())
     }
 
+    /// As [`Segment::decode_entries`], for whoever needs to know that every entry is well formed and in its
+    /// place, and not what it says: several times as fast.
+    ///
+    /// # Errors
+    /// [`SegmentError::Entry`] or [`SegmentError::EntryIndex`] for the first bad one.
+    pub fn check_entries(&self) -> Result<(), SegmentError> {
+        (self.first..).zip(&self.entries).try_for_each(|(index, bytes)| {
+            let header = Entry::check(bytes).map_err(|source| SegmentError::Entry { index, source })?;
+            check_place(index, header.index)
+        })
+    }
+
     /// Copies it out of the bytes.
     #[must_use]
     pub fn to_owned(&self) -> Segment {
@@ -352,7 +364,11 @@ fn decode_entries<'a>(first: u64, entries: impl Iterator<Item = &'a [u8]>) -> Re
         .zip(entries)
         .map(|(index, bytes)| {
             let entry = Entry::decode(bytes).map_err(|source| SegmentError::Entry { index, source })?;
-            if entry.index == index { Ok(entry) } else { Err(SegmentError::EntryIndex { index, found: entry.index }) }
+            check_place(index, entry.index).map(|()| entry)
         })
         .collect()
+}
+
+fn check_place(index: u64, found: u64) -> Result<(), SegmentError> {
+    if found == index { Ok(()) } else { Err(SegmentError::EntryIndex { index, found }) }
 }

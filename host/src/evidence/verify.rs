@@ -78,7 +78,7 @@ pub fn verify_file(bytes: &[u8], key: &VerifyingKey, auditor: Option<&CosignerKe
 fn verify_segment(bytes: &[u8], key: &VerifyingKey) -> Result<Verified, VerifyError> {
     let segment = SegmentRef::parse(bytes)?;
     let verified = segment.verify(key)?;
-    segment.decode_entries()?;
+    segment.check_entries()?;
     Ok(Verified {
         what: "segment",
         origin: segment.origin.to_owned(),

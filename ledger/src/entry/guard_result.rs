@@ -9,8 +9,8 @@ use crate::hash::{Hash, as_hex};
 /// The most findings of one guard that an entry lists.
 pub const MAX_FINDINGS: usize = 256;
 
-const MAX_SEVERITY: u8 = 4;
-const MAX_PART: u8 = 4;
+pub(super) const MAX_SEVERITY: u8 = 4;
+pub(super) const MAX_PART: u8 = 4;
 
 /// What one guard said, or that it said nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

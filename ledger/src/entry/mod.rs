@@ -9,6 +9,7 @@
 //! again and compares, so that limits and canonical form are decided in one place.
 
 mod acts;
+mod check;
 mod drift;
 mod error;
 mod guard_result;
@@ -101,6 +102,19 @@ impl Entry {
             body,
         };
         if entry.encode()? == bytes { Ok(entry) } else { Err(EntryError::NotCanonical) }
+    }
+
+    /// Whether bytes are an entry in canonical form: as [`decode`](Self::decode), but a verdict costs no
+    /// allocation.
+    ///
+    /// # Errors
+    /// [`EntryError`], the same as of [`decode`](Self::decode).
+    pub fn check(bytes: &[u8]) -> Result<Header, EntryError> {
+        let (header, mut reader) = Header::read_from(bytes)?;
+        if header.kind == Kind::Verdict && check::verdict(&mut reader).is_ok() && reader.finish().is_ok() {
+            return Ok(header);
+        }
+        Self::decode(bytes).map(|_| header)
     }
 }
 

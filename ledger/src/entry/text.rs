@@ -48,8 +48,17 @@ fn clip_but(text: &str, limit: usize, stays: fn(char) -> bool) -> String {
     }
 }
 
-fn is_message_space(character: char) -> bool {
+pub(super) fn is_message_space(character: char) -> bool {
     matches!(character, '\n' | '\t')
+}
+
+/// The first control character that is not allowed.
+#[inline]
+pub(super) fn refused_character(text: &str, allowed: fn(char) -> bool) -> Option<char> {
+    // Every control character has a byte below 0x20, 0x7f, or the lead byte 0xc2 (U+0080 to U+009F). Folding, not
+    // searching: without a way out in the middle the loop runs in vector registers.
+    let suspect = text.bytes().fold(false, |found, byte| found | (byte < 0x20 || byte == 0x7f || byte == 0xc2));
+    if suspect { text.chars().find(|&character| character.is_control() && !allowed(character)) } else { None }
 }
 
 impl Writer {
@@ -96,9 +105,7 @@ impl Writer {
         if value.len() > limit {
             return Err(EntryError::TextTooLong { field, length: value.len(), limit });
         }
-        // Every control character has a byte below 0x20, 0x7f, or the lead byte 0xc2 (U+0080 to U+009F).
-        let suspect = value.bytes().any(|byte| byte < 0x20 || byte == 0x7f || byte == 0xc2);
-        if suspect && let Some(character) = value.chars().find(|&c| c.is_control() && !allowed(c)) {
+        if let Some(character) = refused_character(value, allowed) {
             return Err(EntryError::ControlCharacter { field, character });
         }
         self.text(value);

@@ -98,7 +98,7 @@ fn verify(data: &[u8], key: &VerifyingKey, auditor: Option<&CosignerKey>) -> Res
     if !data.starts_with(b"c2sp.org/tlog-proof@v1\n") {
         let segment = SegmentRef::parse(data).map_err(|error| text(&error))?;
         segment.verify(key).map_err(|error| text(&error))?;
-        return segment.decode_entries().map(drop).map_err(|error| text(&error));
+        return segment.check_entries().map_err(|error| text(&error));
     }
     let bundle = std::str::from_utf8(data).map_err(|error| error.to_string())?;
     let verified = Bundle::parse(bundle).and_then(|bundle| bundle.verify(key)).map_err(|error| text(&error))?;
