@@ -13,6 +13,7 @@
 //! | [`proof`] | verification of inclusion, consistency and subtree proofs |
 //! | [`note`], [`checkpoint`] | C2SP signed notes with strict Ed25519; signed tree heads |
 //! | [`segment`] | a run of entries with what binds them, shipped as one unit |
+//! | [`mirror`] | what box and auditor say to each other: C2SP tlog-mirror, as bytes |
 //! | [`receipt`] | the auditor's cosignature under a checkpoint |
 //! | [`bundle`] | C2SP `.tlog-proof` files |
 //! | [`keychain`] | epochs of keys: which key speaks for which entries |
@@ -52,6 +53,7 @@ pub mod checkpoint;
 pub mod entry;
 pub mod hash;
 pub mod keychain;
+pub mod mirror;
 pub mod note;
 pub mod proof;
 pub mod receipt;

@@ -43,7 +43,8 @@ pub enum ProofError {
     /// The hashes lead to another root than the one claimed for the tree.
     #[error("the proof leads to another root than the tree's")]
     Root,
-    /// The hashes lead to another root than the one claimed for the earlier tree or the subtree.
+    /// The hashes lead to the root of the tree, and to another root than the one claimed for the earlier tree or the
+    /// subtree: two claims that exclude each other.
     #[error("the proof leads to another root than the earlier tree's or the subtree's")]
     EarlierRoot,
 }
@@ -177,11 +178,12 @@ pub fn verify_subtree_consistency(
     if end_of_tree != 0 {
         return Err(ProofError::Length { expected: used + 1, found: proof.len() });
     }
-    if found_subtree != *subtree {
-        return Err(ProofError::EarlierRoot);
-    }
+    // In this order, so that `EarlierRoot` says something for sure: the tree of `root` has another start.
     if found_root != *root {
         return Err(ProofError::Root);
+    }
+    if found_subtree != *subtree {
+        return Err(ProofError::EarlierRoot);
     }
     Ok(())
 }
