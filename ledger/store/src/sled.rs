@@ -7,6 +7,8 @@
 //!   of up to 17 values is one message. [`MAX_VALUE_BYTES`] keeps a leaf below; larger values stay outside
 //!   (`packs.rs`).
 //! - It panics on flipped bits: every call is under `catch_unwind`, and a store that panicked is not used again.
+//! - Its threads let go of `db`, and of the lock on it, some time after an opening failed or a database was dropped:
+//!   opening it again waits for that.
 //! - An I/O error is kept forever ("global error"): the store must be opened again.
 //! - Opening writes: it zeroes what follows the last readable message, and goes on with what it then has, which may
 //!   lack pages from the middle. The applied sequence and a digest of all that is in the index (`packs.rs`) show it.
@@ -16,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::StoreError;
 use crate::disk::{quarantine, sync_folder};
@@ -33,6 +35,8 @@ const SEGMENT_BYTES: usize = 512 * 1024;
 const CLEAN_EVERY_MS: u64 = 1000;
 /// How long dropping may wait for sled's own threads before they are left behind.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
+/// How long opening waits for the lock on `db`. The folder is locked, so only threads of this process can have it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// Where the applied sequence is kept. Keys of the log start with a letter.
 pub(crate) const APPLIED_KEY: &[u8] = b"\0applied";
 
@@ -240,11 +244,22 @@ fn open_database(folder: &Path, cache_bytes: u64) -> Result<sled::Db, Refusal> {
         .cache_capacity(cache_bytes)
         .segment_size(SEGMENT_BYTES)
         .flush_every_ms(Some(CLEAN_EVERY_MS));
-    match catch_unwind(AssertUnwindSafe(|| configuration.open())) {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(error)) => Err(Refusal::of(folder, error)),
-        Err(panic) => Err(Refusal::Damaged(panic_message(panic.as_ref()))),
+    let began = Instant::now();
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| configuration.open())) {
+            Ok(Ok(database)) => return Ok(database),
+            Ok(Err(error)) if is_locked(&error) && began.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(Err(error)) => return Err(Refusal::of(folder, error)),
+            Err(panic) => return Err(Refusal::Damaged(panic_message(panic.as_ref()))),
+        }
     }
+}
+
+/// Whether somebody has the lock on `db`: sled has no kind of its own for that.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(source) if source.to_string().starts_with("could not acquire lock"))
 }
 
 fn snapshots(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
@@ -267,4 +282,20 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "it panicked".into());
     // sled quotes whole pages in its assertions.
     text.lines().next().unwrap_or_default().chars().take(160).collect()
+}
+
+/// A snapshot that sled refuses was followed by an opening that met the lock of the one before, now and then.
+#[test]
+fn opening_waits_for_a_lock_that_is_let_go_of_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    drop(SledStore::open(&path, 1 << 20, &mut Vec::new()).unwrap());
+    let held = File::open(path.join("db")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(held);
+    });
+    SledStore::open(&path, 1 << 20, &mut Vec::new()).unwrap();
+    late.join().unwrap();
 }

@@ -1,0 +1,283 @@
+//! Losses of power, simulated on the real path of the store, sled included.
+//!
+//! A run of the store on real files is recorded: every call that changes a file, and every sync (`recorder.rs`, `calls.rs`). For
+//! each of many moments of it, a disk is made up on which everything that was not synced may be lost, torn, or in
+//! another order (`disk.rs`, `loss.rs`); the store opens the log there, and what was acknowledged until that moment must be in
+//! it, with a clean fsck. Of some openings the power is lost again. So one run serves many losses, and all of sled's
+//! own writing is under test, with what its `sync_file_range` is taken to be worth: nothing.
+//!
+//! Which threads come first is the system's choice, so a seed repeats the work and not each step of it.
+//!
+//! What this cannot show: what a device does that lies about its cache, or damages what it is not writing; and
+//! orders of calls that this run's threads did not happen to take.
+//!
+//! ```text
+//! PICKET_POWER_LOSSES=1000 cargo test -p picket-store --test power -- --nocapture
+//! PICKET_POWER_SEED=17 PICKET_POWER_LOSSES=25 cargo test -p picket-store --test power -- --nocapture
+//! ```
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(unreachable_pub, reason = "it is all part of one test binary")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod calls;
+mod check;
+mod disk;
+mod loss;
+mod random;
+mod recorder;
+mod work;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use picket_ledger::Checkpoint;
+use picket_ledger::hash::Hash;
+use picket_store::{Commit, Log};
+
+use check::holds;
+use disk::{Disk, Id, Op};
+use random::Random;
+use recorder::{Trace, record};
+use work::Work;
+
+/// Losses that one recorded run serves.
+const LOSSES_OF_A_RUN: usize = 25;
+const STEPS: usize = 150;
+
+/// A folder in memory, where there is one: what is durable is decided here, not by the disk below.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
+fn variable(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+fn recorded(seed: u64, steps: usize) -> (Trace, Work) {
+    let folder = folder();
+    let mut work = Work::new(seed);
+    let (trace, ()) = record(folder.path(), || work.run(&folder.path().join("log"), steps));
+    (trace, work)
+}
+
+/// A number of steps after which the power fails. Every other time, one that is not in the middle of what is written
+/// most, which is the journal: what sled and the packs do is rarer.
+fn moment(trace: &Trace, random: &mut Random) -> usize {
+    let any = |random: &mut Random| random.below(trace.ops.len() + 1);
+    if random.below(2) == 0 {
+        return any(random);
+    }
+    let mut counts: BTreeMap<Id, usize> = BTreeMap::new();
+    let written = |op: &Op| match op {
+        Op::Write { id, .. } | Op::Sync { id, .. } => Some(*id),
+        _ => None,
+    };
+    trace.ops.iter().filter_map(written).for_each(|id| *counts.entry(id).or_default() += 1);
+    let busiest = counts.iter().max_by_key(|(_, count)| **count).map(|(id, _)| *id);
+    let rare = |op: &Op| !matches!(op, Op::Mark(_)) && written(op) != busiest;
+    let places: Vec<usize> = (0..trace.ops.len()).filter(|place| rare(&trace.ops[*place])).collect();
+    places[random.below(places.len())] + random.below(2)
+}
+
+/// The steps that were acknowledged before this moment.
+fn acknowledged(ops: &[Op]) -> usize {
+    ops.iter().rev().find_map(|op| if let Op::Mark(number) = op { Some(*number) } else { None }).unwrap_or(0)
+}
+
+/// The kind of repair that says that sled lost something, and that the packs had it.
+const BEHIND: &str = "the index was brought up, or rebuilt, from the packs";
+
+/// What openings told, in kinds, and how often.
+#[derive(Default)]
+struct Told(BTreeMap<&'static str, usize>);
+
+impl Told {
+    fn count(&mut self, repaired: &[String]) {
+        for sentence in repaired {
+            let kinds = [
+                ("incomplete record", "the journal ended with an incomplete record"),
+                ("from the packs", BEHIND),
+                ("damaged header", "the journal's header was damaged"),
+                ("snap.", "a snapshot of the index was moved aside"),
+            ];
+            let kind = kinds.iter().find(|(part, _)| sentence.contains(part)).map_or("other", |(_, kind)| kind);
+            if kind == "other" {
+                println!("told: {sentence}");
+            }
+            *self.0.entry(kind).or_default() += 1;
+        }
+    }
+
+    fn count_of(&self, kind: &str) -> usize {
+        self.0.get(kind).copied().unwrap_or(0)
+    }
+}
+
+fn source(error: &dyn std::error::Error) -> String {
+    error.source().map(|source| format!(" ({source})")).unwrap_or_default()
+}
+
+/// Opens the log on a disk that was left by a loss, and looks for what was acknowledged. `again`: the power fails a
+/// second time while it is being opened; `live`: the log must go on afterwards.
+fn survive(
+    disk: &Disk,
+    work: &Work,
+    acknowledged: usize,
+    again: Option<&mut Random>,
+    live: bool,
+    told: &mut Told,
+) -> Result<(), String> {
+    let folder = folder();
+    disk.write_to(folder.path());
+    let path = folder.path().join("log");
+    let open =
+        |path: &Path| Log::open(path, work.options()).map_err(|error| format!("opening: {error}{}", source(&error)));
+    if let Some(random) = again {
+        let (trace, opened) = record(folder.path(), || open(&path).map(drop));
+        opened?;
+        let place = moment(&trace, random);
+        let (disk, manner) = trace.disk_after(place).lose(random);
+        return survive(&disk, work, acknowledged, None, live, told).map_err(|complaint| {
+            format!(
+                "after a second loss at step {place} of {} of the opening ({manner:?}): {complaint}",
+                trace.ops.len()
+            )
+        });
+    }
+    let (mut log, opened) = open(&path)?;
+    told.count(&opened.repaired);
+    holds(&log, &opened, work, acknowledged)?;
+    if live {
+        let size = log.size();
+        let sign = |size: u64, root: &Hash| Checkpoint::new("box-1", size, *root).sign(&common::key());
+        let entries = (size..size + 3).map(|index| common::entry(index, 300)).collect();
+        let commit = Commit { entries, checkpoint: Some(&sign), ..Commit::default() };
+        log.commit(commit).map_err(|error| format!("going on: {error}"))?;
+        let root = log.root();
+        drop(log);
+        let (log, opened) = open(&path)?;
+        let report = log.fsck(Some(&common::key().verifier())).map_err(|error| format!("fsck: {error}"))?;
+        if log.root() != root || !opened.lost.is_empty() || !report.is_clean() {
+            return Err(format!("after going on: {opened:?}, {:?}", report.problems));
+        }
+    }
+    Ok(())
+}
+
+/// Loses the power `losses` times during one recorded run. The first complaint, or what openings told.
+fn lose(trace: &Trace, work: &Work, losses: usize, told: &mut Told) -> Result<(), String> {
+    let mut random = Random::new(work.seed ^ 0x10_55e5);
+    let mut places: Vec<usize> = (0..losses).map(|_| moment(trace, &mut random)).collect();
+    places.sort_unstable();
+    let mut disk = trace.base.clone();
+    let mut done = 0;
+    for (number, place) in places.into_iter().enumerate() {
+        trace.ops[done..place].iter().for_each(|op| disk.apply(op));
+        done = place;
+        let (left, manner) = disk.lose(&mut random);
+        let acknowledged = acknowledged(&trace.ops[..place]);
+        let mut second = random.clone();
+        let again = (number % 3 == 2).then_some(&mut second);
+        survive(&left, work, acknowledged, again, number % 4 == 0, told).map_err(|complaint| {
+            format!(
+                "seed {}, loss {number}, after step {place} of {} ({acknowledged} commits acknowledged; {manner:?}): {complaint}",
+                work.seed,
+                trace.ops.len()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_the_power() {
+    let losses = variable("PICKET_POWER_LOSSES", 50);
+    let first = variable("PICKET_POWER_SEED", 1);
+    let began = Instant::now();
+    let (mut told, mut done, mut runs, mut steps) = (Told::default(), 0, 0, 0);
+    while done < losses {
+        let (trace, work) = recorded(u64::try_from(first + runs).unwrap(), STEPS);
+        let count = LOSSES_OF_A_RUN.min(losses - done);
+        lose(&trace, &work, count, &mut told).unwrap();
+        done += count;
+        runs += 1;
+        steps += trace.ops.len();
+    }
+    println!(
+        "{done} losses of power in {runs} runs of {steps} recorded steps, seeds from {first}, {} s: nothing acknowledged lost, fsck clean",
+        began.elapsed().as_secs()
+    );
+    told.0.iter().for_each(|(kind, count)| println!("{count} times {kind}"));
+}
+
+#[test]
+fn what_is_recorded_is_what_happened() {
+    for seed in [1, 2] {
+        let folder = folder();
+        let mut work = Work::new(seed);
+        let (trace, ()) = record(folder.path(), || work.run(&folder.path().join("log"), STEPS));
+        let said = trace.disk_after(trace.ops.len()).content();
+        let real = Disk::scan(folder.path()).content();
+        assert_eq!(said.keys().collect::<Vec<_>>(), real.keys().collect::<Vec<_>>());
+        for (path, content) in &real {
+            assert!(said[path] == *content, "{path:?} is not as it was recorded");
+        }
+    }
+}
+
+/// The same run of a store that forgets to sync what has such a name. `data_only`: with `fdatasync`.
+fn forgetting(trace: &Trace, from_the_start: bool, forgets: impl Fn(&str, bool) -> bool) -> Trace {
+    let mut names: BTreeMap<Id, Vec<String>> = BTreeMap::new();
+    for op in &trace.ops {
+        if let Op::Create { name, id, .. } | Op::Rename { to: name, id, .. } = op {
+            names.entry(*id).or_default().push(name.to_string_lossy().into_owned());
+        }
+    }
+    let mut acknowledged = from_the_start;
+    let mut ops = trace.ops.clone();
+    ops.retain(|op| match op {
+        Op::Mark(_) => {
+            acknowledged = true;
+            true
+        }
+        Op::Sync { id, data_only } if acknowledged => {
+            !names.get(id).is_some_and(|had| had.iter().any(|name| forgets(name, *data_only)))
+        }
+        _ => true,
+    });
+    Trace { base: trace.base.clone(), ops }
+}
+
+/// That the losses above find something when there is something: each sync that the promise rests on is left out.
+#[test]
+fn a_store_that_forgets_a_sync_is_found_out() {
+    let (trace, work) = recorded(3, STEPS);
+    let mut sound = Told::default();
+    lose(&trace, &work, 2 * LOSSES_OF_A_RUN, &mut sound).unwrap();
+    // Name, or how it ends, and whether it is forgotten from the start or only once something was acknowledged.
+    let faults = [
+        ("the journal", "journal", false),
+        ("packs", ".pack", false),
+        ("the names of packs", "packs", false),
+        ("the names of journal and index", "log", true),
+    ];
+    for (what, end, from_the_start) in faults {
+        let broken = forgetting(&trace, from_the_start, |name, _| name.ends_with(end));
+        assert!(broken.ops.len() < trace.ops.len(), "{what}: never synced");
+        let complaint = lose(&broken, &work, 8 * LOSSES_OF_A_RUN, &mut Told::default());
+        println!("forgetting to sync {what}: {}", complaint.expect_err(what));
+    }
+    // sled syncs with `fsync` now and then, and the store with `fdatasync` each time. Without the latter sled loses
+    // what it said to have flushed. The packs make up for it: no entry is lost, but the index is behind far more often.
+    let broken = forgetting(&trace, true, |name, data_only| name == "db" && data_only);
+    let mut told = Told::default();
+    lose(&broken, &work, 2 * LOSSES_OF_A_RUN, &mut told).unwrap();
+    let (sound, behind) = (sound.count_of(BEHIND), told.count_of(BEHIND));
+    println!("forgetting to sync the index: it was behind {behind} times instead of {sound}");
+    assert!(behind > sound, "{behind} times instead of {sound}");
+}
