@@ -211,7 +211,7 @@ impl Auditor {
             return Ok(None);
         };
         if loaded {
-            let key = boxes::lock(&state).key.clone();
+            let key = boxes::lock(&state).keys.first().clone();
             self.own.enrolment(origin, &key)?;
         }
         Ok(Some(state))

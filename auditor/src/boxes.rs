@@ -2,7 +2,7 @@
 //!
 //! | path under the data folder | holds | written |
 //! |---|---|---|
-//! | `boxes/<origin>` | the box's public key, `name+hash+base64` | create-only |
+//! | `boxes/<origin>` | the box's first public key, `name+hash+base64` | create-only |
 //! | `declared/<origin>/<size>-<root>` | a checkpoint that the box declared and that its segments do not reach yet | removed once they do and agree |
 //!
 //! What is held is read from the evidence at start: the names in a box's folder give its last segment, and that one
@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use picket_ledger::checkpoint::peek;
 use picket_ledger::hash::{empty_root, to_hex};
-use picket_ledger::{Hash, SignedCheckpoint, VerifyingKey};
+use picket_ledger::{Hash, KeyChain, NoteError, SignedCheckpoint, VerifyingKey};
 
 use crate::archive::Archive;
 use crate::durable::{self, Put, Writer};
+use crate::epochs::Epochs;
 use crate::error::{AuditorError, Result};
 use crate::evidence;
 use crate::incidents::{Incidents, Report};
@@ -52,8 +54,8 @@ impl Head {
 pub struct BoxState {
     /// The box.
     pub origin: Origin,
-    /// Its public key.
-    pub key: VerifyingKey,
+    /// Its keys, each with the entries that it speaks for.
+    pub keys: KeyChain,
     /// What is held; or why the last segment on disk cannot be trusted, which stops ingest for this box.
     pub head: Result<Head, Damage>,
     /// Checkpoints ahead of the head, by ascending size.
@@ -99,6 +101,8 @@ impl BoxState {
 pub struct Boxes {
     keys: PathBuf,
     declared: PathBuf,
+    /// The hand-overs of keys.
+    pub epochs: Epochs,
     /// Grows by enrolment, never shrinks. Each box has its own lock, held for the whole of one ingest: that is what
     /// makes ingest one at a time for a box, and in parallel for different boxes. Lock order: this map, then one box.
     loaded: RwLock<BTreeMap<Origin, Arc<Mutex<BoxState>>>>,
@@ -107,7 +111,12 @@ pub struct Boxes {
 impl Boxes {
     /// Names the folders under `data`; loads nothing yet.
     pub fn new(data: &Path) -> Self {
-        Self { keys: data.join("boxes"), declared: data.join("declared"), loaded: RwLock::default() }
+        Self {
+            keys: data.join("boxes"),
+            declared: data.join("declared"),
+            epochs: Epochs::new(data),
+            loaded: RwLock::default(),
+        }
     }
 
     /// Enrols a box: from now on its segments are accepted. Returns whether it is new.
@@ -136,7 +145,12 @@ impl Boxes {
         Ok(durable::names(&self.keys)?.iter().filter_map(|name| Origin::parse(name).ok()).collect())
     }
 
-    /// The public key of a box, or `None` when it is not enrolled.
+    /// All keys of a box, or `None` when it is not enrolled.
+    pub fn chain(&self, origin: &Origin, archive: &Archive) -> Result<Option<KeyChain>> {
+        self.key(origin)?.map(|first| self.epochs.load(origin, first, archive)).transpose()
+    }
+
+    /// The first public key of a box, with which it was enrolled, or `None` when it is not.
     pub fn key(&self, origin: &Origin) -> Result<Option<VerifyingKey>> {
         let path = self.key_path(origin);
         let Some(bytes) = durable::read(&path)? else { return Ok(None) };
@@ -158,34 +172,34 @@ impl Boxes {
         if let Some(state) = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(origin) {
             return Ok(Some((Arc::clone(state), false)));
         }
-        let Some(key) = self.key(origin)? else { return Ok(None) };
+        let Some(keys) = self.chain(origin, archive)? else { return Ok(None) };
         // Loaded under the lock of the map, so that there is never a second state of one box.
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = loaded.get(origin) {
             return Ok(Some((Arc::clone(state), false)));
         }
-        let state = self.load(origin, key, archive, incidents)?;
+        let state = self.load(origin, keys, archive, incidents)?;
         let state = Arc::new(Mutex::new(state));
         loaded.insert(origin.clone(), Arc::clone(&state));
         Ok(Some((state, true)))
     }
 
-    fn load(&self, origin: &Origin, key: VerifyingKey, archive: &Archive, incidents: &Incidents) -> Result<BoxState> {
-        let head = load_head(origin, &key, archive)?;
-        let declared = self.declared(origin, &key)?;
+    fn load(&self, origin: &Origin, keys: KeyChain, archive: &Archive, incidents: &Incidents) -> Result<BoxState> {
+        let head = load_head(origin, &keys, archive)?;
+        let declared = self.declared(origin, &keys)?;
         let incidents = incidents.of(origin)?;
-        Ok(BoxState { origin: origin.clone(), key, head, declared, incidents, early: None, received_ms: None })
+        Ok(BoxState { origin: origin.clone(), keys, head, declared, incidents, early: None, received_ms: None })
     }
 
     /// The declared checkpoints on disk, by ascending size.
-    pub fn declared(&self, origin: &Origin, key: &VerifyingKey) -> Result<Vec<SignedCheckpoint>> {
+    pub fn declared(&self, origin: &Origin, keys: &KeyChain) -> Result<Vec<SignedCheckpoint>> {
         let folder = self.declared.join(origin.as_str());
         let mut declared = Vec::new();
         for name in durable::names(&folder)? {
             let bytes = durable::read(&folder.join(&name))?.unwrap_or_default();
             let note = String::from_utf8_lossy(&bytes);
             // One that does not verify was not stored by us; it proves nothing and is passed over.
-            declared.extend(SignedCheckpoint::open_alone(&note, key).ok());
+            declared.extend(open_alone(&note, keys).ok());
         }
         declared.sort_by_key(|note| note.checkpoint.size);
         Ok(declared)
@@ -228,10 +242,18 @@ pub fn lock(state: &Mutex<BoxState>) -> MutexGuard<'_, BoxState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Opens a checkpoint that a box signed alone, with the key that speaks at its size.
+///
+/// # Errors
+/// [`NoteError`] for what is wrong with it, a signature by another of its keys included.
+pub fn open_alone(note: &str, keys: &KeyChain) -> std::result::Result<SignedCheckpoint, NoteError> {
+    SignedCheckpoint::open_alone(note, keys.key_at(peek(note)?.size))
+}
+
 /// Reads what is held for a box from its last segment.
-pub fn load_head(origin: &Origin, key: &VerifyingKey, archive: &Archive) -> Result<Result<Head, Damage>> {
+pub fn load_head(origin: &Origin, keys: &KeyChain, archive: &Archive) -> Result<Result<Head, Damage>> {
     let Some(&first) = archive.firsts(origin)?.last() else { return Ok(Ok(Head::empty())) };
-    match evidence::read(archive, origin, key, first) {
+    match evidence::read(archive, origin, keys, first) {
         Ok(held) => {
             let checkpoint = held.verified.checkpoint;
             Ok(Ok(Head {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use picket_ledger::hash::{empty_root, leaf_hash};
 use picket_ledger::segment::{SegmentRef, VerifiedSegment};
 use picket_ledger::tree::CompactRange;
-use picket_ledger::{Hash, VerifyingKey};
+use picket_ledger::{Hash, KeyChain};
 
 use crate::archive::Archive;
 use crate::error::{AuditorError, Result};
 use crate::origin::Origin;
 
-/// A segment of the archive that has been verified against the key of its box.
+/// A segment of the archive that has been verified against the key that its box had then.
 #[derive(Debug)]
 pub struct Held {
     /// Its file.
@@ -52,7 +52,7 @@ impl Held {
 ///
 /// # Errors
 /// [`AuditorError::Evidence`] naming the file when it is missing or does not hold.
-pub fn read(archive: &Archive, origin: &Origin, key: &VerifyingKey, first: u64) -> Result<Held> {
+pub fn read(archive: &Archive, origin: &Origin, keys: &KeyChain, first: u64) -> Result<Held> {
     let path = archive.segment_path(origin, first);
     let damaged = |message: String| AuditorError::Evidence { path: path.clone(), message };
     let bytes = archive.segment(origin, first)?.ok_or_else(|| damaged("the file is missing".into()))?;
@@ -63,7 +63,7 @@ pub fn read(archive: &Archive, origin: &Origin, key: &VerifyingKey, first: u64) 
     if segment.first != first {
         return Err(damaged(format!("it starts at entry {}", segment.first)));
     }
-    let verified = segment.verify(key).map_err(|error| damaged(crate::words(&error)))?;
+    let verified = keys.verify_segment(&segment).map_err(|error| damaged(crate::words(&error)))?;
     Ok(Held { path, verified, bytes })
 }
 
@@ -77,14 +77,14 @@ pub fn covering(firsts: &[u64], index: u64) -> Option<u64> {
 ///
 /// # Errors
 /// [`AuditorError::Evidence`] when the segment that ends or passes `size` is missing or does not hold.
-pub fn root_at(archive: &Archive, origin: &Origin, key: &VerifyingKey, size: u64) -> Result<Hash> {
+pub fn root_at(archive: &Archive, origin: &Origin, keys: &KeyChain, size: u64) -> Result<Hash> {
     let Some(last) = size.checked_sub(1) else { return Ok(empty_root()) };
     let firsts = archive.firsts(origin)?;
     let first = covering(&firsts, last).ok_or_else(|| AuditorError::Evidence {
         path: archive.segment_path(origin, 0),
         message: format!("no segment holds entry {last}"),
     })?;
-    let held = read(archive, origin, key, first)?;
+    let held = read(archive, origin, keys, first)?;
     root_within(&held.segment(), size)
         .ok_or_else(|| held.damage(format!("it ends before entry {last}, which no other segment holds")))
 }

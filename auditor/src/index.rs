@@ -24,7 +24,7 @@ use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use picket_ledger::entry::{Body, Entry};
 use picket_ledger::hash::leaf_hash;
 use picket_ledger::tree::CompactRange;
-use picket_ledger::{Hash, VerifyingKey};
+use picket_ledger::{Hash, KeyChain};
 
 use crate::archive::Archive;
 use crate::error::{AuditorError, Result};
@@ -96,7 +96,7 @@ impl Index {
         &self,
         archive: &Archive,
         origin: &Origin,
-        key: &VerifyingKey,
+        keys: &KeyChain,
         size: u64,
         stop: &dyn Fn() -> bool,
     ) -> Result<()> {
@@ -110,7 +110,7 @@ impl Index {
             if stop() {
                 return Ok(());
             }
-            match evidence::read(archive, origin, key, first) {
+            match evidence::read(archive, origin, keys, first) {
                 Ok(held) => self.add_segment(origin, &held)?,
                 Err(AuditorError::Evidence { path, message }) => {
                     eprintln!("not indexed: {}: {message}", path.display());

@@ -169,8 +169,8 @@ impl Shared {
 pub fn everything(vault: &Vault) -> Result<BTreeMap<Origin, u64>> {
     let mut boxes = BTreeMap::new();
     for origin in vault.boxes.enrolled()? {
-        let Some(key) = vault.boxes.key(&origin)? else { continue };
-        if let Ok(head) = boxes::load_head(&origin, &key, &vault.archive)? {
+        let Some(keys) = vault.boxes.chain(&origin, &vault.archive)? else { continue };
+        if let Ok(head) = boxes::load_head(&origin, &keys, &vault.archive)? {
             boxes.insert(origin, head.size);
         }
     }
@@ -190,8 +190,8 @@ pub fn catch_up(vault: &Vault, index: &Index, boxes: &BTreeMap<Origin, u64>, sto
         }
     }
     for (origin, size) in boxes {
-        if let Some(key) = vault.boxes.key(origin)? {
-            index.add(&vault.archive, origin, &key, *size, stop)?;
+        if let Some(keys) = vault.boxes.chain(origin, &vault.archive)? {
+            index.add(&vault.archive, origin, &keys, *size, stop)?;
         }
     }
     Ok(())

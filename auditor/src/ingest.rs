@@ -34,7 +34,8 @@ mod answer;
 pub use answer::{Answer, Conflict, ConflictKind};
 
 use picket_ledger::checkpoint::peek;
-use picket_ledger::segment::{SegmentError, SegmentRef, VerifiedSegment};
+use picket_ledger::keychain::KeyChainError;
+use picket_ledger::segment::{SegmentRef, VerifiedSegment};
 use picket_ledger::{SignedCheckpoint, receipt};
 
 use crate::auditor::Auditor;
@@ -57,7 +58,7 @@ pub(crate) fn segment(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
     let mut state = boxes::lock(&state);
     let head = current_head(auditor, &mut state)?;
     let mut ingest = Ingest { auditor, state: &mut state, head };
-    match segment.verify(&ingest.state.key) {
+    match ingest.state.keys.verify_segment(&segment) {
         Ok(verified) => ingest.verified(&segment, &verified, bytes),
         Err(error) => ingest.unverified(&segment, &error, bytes),
     }
@@ -74,7 +75,7 @@ pub(crate) fn checkpoint(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
     let Some(state) = auditor.state(&origin)? else { return Ok(Answer::Unknown(name)) };
     let mut state = boxes::lock(&state);
     let head = current_head(auditor, &mut state)?;
-    match SignedCheckpoint::open_alone(note, &state.key) {
+    match boxes::open_alone(note, &state.keys) {
         Ok(note) => Ingest { auditor, state: &mut state, head }.declared(note),
         Err(error) => Ok(Answer::Invalid(crate::words(&error))),
     }
@@ -83,7 +84,7 @@ pub(crate) fn checkpoint(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
 /// What is held of a box. Evidence that was damaged is looked at again: somebody may have put it right.
 fn current_head(auditor: &Auditor, state: &mut BoxState) -> Result<Head> {
     if state.head.is_err() {
-        state.head = boxes::load_head(&state.origin, &state.key, auditor.archive())?;
+        state.head = boxes::load_head(&state.origin, &state.keys, auditor.archive())?;
     }
     Ok(state.head.clone()?)
 }
@@ -114,9 +115,9 @@ impl Ingest<'_> {
     }
 
     /// A segment whose checkpoint may be signed, and whose entries do not lead to it.
-    fn unverified(&mut self, segment: &SegmentRef<'_>, error: &SegmentError, bytes: &[u8]) -> Result<Answer> {
+    fn unverified(&mut self, segment: &SegmentRef<'_>, error: &KeyChainError, bytes: &[u8]) -> Result<Answer> {
         let message = crate::words(error);
-        if let Ok(note) = SignedCheckpoint::open_alone(segment.checkpoint, &self.state.key) {
+        if let Ok(note) = boxes::open_alone(segment.checkpoint, &self.state.keys) {
             if let Some(held) = self.contradicted(&note)? {
                 return self.fork(&note, note.text.as_bytes(), "note", held);
             }
@@ -151,10 +152,10 @@ impl Ingest<'_> {
         if let Some(held) = broken {
             return self.fork(&verified.checkpoint, bytes, "segment", Some(held));
         }
-        self.store(verified, bytes)
+        self.store(segment, verified, bytes)
     }
 
-    fn store(&mut self, verified: &VerifiedSegment, bytes: &[u8]) -> Result<Answer> {
+    fn store(&mut self, segment: &SegmentRef<'_>, verified: &VerifiedSegment, bytes: &[u8]) -> Result<Answer> {
         let Auditor { writer, metrics, .. } = self.auditor;
         let (archive, boxes) = (self.auditor.archive(), self.auditor.boxes_store());
         let first = verified.size_before;
@@ -163,7 +164,7 @@ impl Ingest<'_> {
         // again below, or at the next start, by the same function.
         let put = archive.put_segment(writer, &self.state.origin, first, bytes);
         if !matches!(put, Ok(Put::Stored | Put::Same)) {
-            self.state.head = boxes::load_head(&self.state.origin, &self.state.key, archive)?;
+            self.state.head = boxes::load_head(&self.state.origin, &self.state.keys, archive)?;
             put?;
             // Other bytes are here: an earlier attempt failed after its link, or somebody wrote into the archive.
             self.head = self.state.head.clone()?;
@@ -175,6 +176,7 @@ impl Ingest<'_> {
             checkpoint: Some(checkpoint.text.clone()),
             last_first: Some(first),
         });
+        boxes.epochs.learn(writer, &self.state.origin, &mut self.state.keys, segment, verified)?;
         self.auditor.advanced(&self.state.origin, checkpoint.checkpoint.size);
         self.state.early = None;
         self.state.received_ms = Some(clock::wall_ms());
@@ -280,7 +282,7 @@ impl Ingest<'_> {
         let root = if claim.size == self.head.size {
             self.head.root
         } else {
-            evidence::root_at(self.auditor.archive(), &self.state.origin, &self.state.key, claim.size)?
+            evidence::root_at(self.auditor.archive(), &self.state.origin, &self.state.keys, claim.size)?
         };
         Ok((root != claim.root).then(|| self.head.checkpoint.clone()))
     }

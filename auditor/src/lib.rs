@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`], [`key`], [`origin`] | what comes from outside, checked once |
 //! | [`durable`], [`archive`], [`evidence`] | files that are never changed, and how they are read: verified |
-//! | [`boxes`], [`ingest`], [`incidents`] | where each box stands, the rules for what it sends, what was refused |
+//! | [`boxes`], [`epochs`], [`ingest`], [`incidents`] | where each box stands, the rules for what it sends, what was refused |
 //! | [`own`] | the auditor's own ledger |
 //! | [`index`], [`indexer`] | where to look; rebuildable, never believed |
 //! | [`trace`](mod@trace), [`verify`](mod@verify), [`holes`] | the answers |
@@ -22,6 +22,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod durable;
+pub mod epochs;
 pub mod error;
 pub mod evidence;
 pub mod holes;

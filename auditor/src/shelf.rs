@@ -7,7 +7,7 @@ use std::rc::Rc;
 use picket_ledger::entry::Entry;
 use picket_ledger::hash::{leaf_hash, node_hash};
 use picket_ledger::tree::{CompactRange, NodeSource};
-use picket_ledger::{Hash, VerifyingKey};
+use picket_ledger::{Hash, KeyChain};
 
 use crate::archive::Archive;
 use crate::boxes::{self, Boxes, Head};
@@ -30,8 +30,8 @@ pub struct Shelf<'a> {
 /// What does not change about a box while a question is answered.
 #[derive(Debug)]
 pub struct Known {
-    /// Its public key.
-    pub key: VerifyingKey,
+    /// Its keys.
+    pub keys: KeyChain,
     /// What was held of it when it was first looked at.
     pub head: Head,
     firsts: Vec<u64>,
@@ -51,13 +51,13 @@ impl<'a> Shelf<'a> {
         if let Some(known) = self.known.borrow().get(origin) {
             return Ok(Rc::clone(known));
         }
-        let key = self.boxes.key(origin)?.ok_or_else(|| AuditorError::Evidence {
+        let keys = self.boxes.chain(origin, self.archive)?.ok_or_else(|| AuditorError::Evidence {
             path: self.archive.segment_path(origin, 0),
             message: "the box is not enrolled".into(),
         })?;
-        let head = boxes::load_head(origin, &key, self.archive)??;
+        let head = boxes::load_head(origin, &keys, self.archive)??;
         let firsts = self.archive.firsts(origin)?;
-        let known = Rc::new(Known { key, head, firsts });
+        let known = Rc::new(Known { keys, head, firsts });
         self.known.borrow_mut().insert(origin.clone(), Rc::clone(&known));
         Ok(known)
     }
@@ -69,7 +69,7 @@ impl<'a> Shelf<'a> {
             return Ok(held);
         }
         let known = self.known(origin)?;
-        let held = Rc::new(evidence::read(self.archive, origin, &known.key, first)?);
+        let held = Rc::new(evidence::read(self.archive, origin, &known.keys, first)?);
         let mut kept = self.held.borrow_mut();
         if kept.len() >= KEPT {
             kept.pop_front();
@@ -222,7 +222,8 @@ mod tests {
                 checkpoint: Checkpoint::new("box-17", end as u64, after.root()).sign(&key),
             };
             archive.put_segment(&writer, &origin, first as u64, &segment.encode().unwrap()).unwrap();
-            let held = evidence::read(&archive, &origin, &key.verifier(), first as u64).unwrap();
+            let keys = KeyChain::new(key.verifier());
+            let held = evidence::read(&archive, &origin, &keys, first as u64).unwrap();
             let nodes = SegmentNodes::new(Rc::new(held));
             for (index, entry) in entries.iter().enumerate().take(end).skip(first) {
                 let path = tree::inclusion_proof(&nodes, index as u64, end as u64).unwrap();

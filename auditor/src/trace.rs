@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use picket_ledger::bundle::Bundle;
 use picket_ledger::entry::{Body, Entry, Verdict};
 use picket_ledger::hash::{leaf_hash, to_hex};
-use picket_ledger::{Hash, VerifyingKey, tree};
+use picket_ledger::{Hash, KeyChain, tree};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -186,22 +186,26 @@ fn prove(
     let (mut size, mut root) = (head.size, head.root);
     // Nodes from the index first; if they do not lead to the signed root, they are wrong, and the evidence decides.
     let mut outcome = Err(String::new());
-    for source in [index, None] {
+    // A key that came later says nothing of this entry: then its own segment proves it.
+    let later = known.keys.key_for(place.index, head.size).is_err();
+    for source in [index, None].into_iter().filter(|_| !later) {
         let nodes = shelf.nodes(&place.origin, source);
-        outcome = check(&mut bundle, tree::inclusion_proof(&nodes, place.index, size), &known.key);
+        outcome = check(&mut bundle, tree::inclusion_proof(&nodes, place.index, size), &known.keys);
         if outcome.is_ok() {
             break;
         }
     }
     if let Err(why) = outcome {
-        problems.push(format!("not proven against the latest checkpoint of {}: {why}", place.origin));
+        if !later {
+            problems.push(format!("not proven against the latest checkpoint of {}: {why}", place.origin));
+        }
         // Its own segment proves it all the same, under the checkpoint that came with it.
         let held = shelf.segment(&place.origin, place.first)?;
         let own = &held.verified.checkpoint;
         (size, root) = (own.checkpoint.size, own.checkpoint.root);
         bundle.checkpoint = vault.archive.receipt(&place.origin, place.first)?.unwrap_or_else(|| own.text.clone());
         let path = tree::inclusion_proof(&SegmentNodes::new(held), place.index, size);
-        if let Err(why) = check(&mut bundle, path, &known.key) {
+        if let Err(why) = check(&mut bundle, path, &known.keys) {
             problems.push(format!("not proven against the checkpoint of its segment: {why}"));
         }
     }
@@ -219,10 +223,10 @@ fn prove(
 fn check(
     bundle: &mut Bundle,
     path: Result<Vec<Hash>, tree::TreeError<AuditorError>>,
-    key: &VerifyingKey,
+    keys: &KeyChain,
 ) -> Result<(), String> {
     bundle.proof = path.map_err(|error| crate::words(&error))?;
-    bundle.verify(key).map(|_| ()).map_err(|error| crate::words(&error))
+    keys.verify_bundle(bundle).map(|_| ()).map_err(|error| crate::words(&error))
 }
 
 /// An entry as JSON, with digests in hexadecimal and documents as JSON where they are.

@@ -14,10 +14,11 @@ use picket_ledger::hash::to_hex;
 use picket_ledger::receipt::{CosignerKey, Receipt};
 use picket_ledger::segment::SegmentRef;
 use picket_ledger::tree::CompactRange;
-use picket_ledger::{SignedCheckpoint, VerifyingKey};
+use picket_ledger::{KeyChain, SignedCheckpoint, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::epochs::{self, EpochReport};
 use crate::error::{AuditorError, Result};
 use crate::evidence::{self, Held};
 use crate::holes::{Account, Holes};
@@ -54,6 +55,9 @@ pub struct BoxReport {
     pub size: u64,
     /// The root over them, in hexadecimal.
     pub root: String,
+    /// Its keys, as the evidence hands them over, each with the entries that it speaks for.
+    #[serde(default)]
+    pub epochs: Vec<EpochReport>,
     /// How many segments they came in.
     pub segments: u64,
     /// How many bytes those have.
@@ -109,7 +113,7 @@ pub fn verify(
 fn verify_box(vault: &Vault, auditor: &CosignerKey, origin: &Origin, cancel: &AtomicBool) -> Result<BoxReport> {
     let mut read = Read::new(vault, origin);
     match vault.boxes.key(origin) {
-        Ok(Some(key)) => read.segments(&key, auditor, cancel)?,
+        Ok(Some(key)) => read.segments(KeyChain::new(key), auditor, cancel)?,
         Ok(None) => read.problem("the box is not enrolled".into()),
         Err(error @ AuditorError::Evidence { .. }) => read.problem(error.to_string()),
         Err(other) => return Err(other),
@@ -138,24 +142,31 @@ impl<'a> Read<'a> {
         Self { vault, origin, report, log: CompactRange::new(), holes: Holes::default(), times: None }
     }
 
-    fn segments(&mut self, key: &VerifyingKey, auditor: &CosignerKey, cancel: &AtomicBool) -> Result<()> {
+    /// The keys are learned again from the evidence, from the enrolled one on.
+    fn segments(&mut self, mut keys: KeyChain, auditor: &CosignerKey, cancel: &AtomicBool) -> Result<()> {
         for first in self.vault.archive.firsts(self.origin)? {
             if cancel.load(Ordering::Relaxed) {
                 return Err(AuditorError::Cancelled);
             }
-            match evidence::read(&self.vault.archive, self.origin, key, first) {
-                Ok(held) => self.segment(&held, first, key, auditor)?,
+            match evidence::read(&self.vault.archive, self.origin, &keys, first) {
+                Ok(held) => {
+                    if let Err(error) = keys.learn_segment(&held.segment(), &held.verified) {
+                        self.problem(format!("{}: {}", held.path.display(), crate::words(&error)));
+                    }
+                    self.segment(&held, first, &keys, auditor)?;
+                }
                 Err(error @ AuditorError::Evidence { .. }) => self.problem(error.to_string()),
                 Err(other) => return Err(other),
             }
         }
         // Asked last: a segment that arrives meanwhile can only have settled some of them.
-        let declared = self.vault.boxes.declared(self.origin, key)?;
+        let declared = self.vault.boxes.declared(self.origin, &keys)?;
         self.declared(&declared);
+        self.report.epochs = epochs::report(&keys);
         Ok(())
     }
 
-    fn segment(&mut self, held: &Held, first: u64, key: &VerifyingKey, auditor: &CosignerKey) -> Result<()> {
+    fn segment(&mut self, held: &Held, first: u64, keys: &KeyChain, auditor: &CosignerKey) -> Result<()> {
         let file = held.path.display();
         let size = self.log.size();
         if first > size {
@@ -165,7 +176,7 @@ impl<'a> Read<'a> {
         }
         let segment = held.segment();
         self.entries(&segment, held);
-        self.receipt(first, key, auditor, &held.verified.checkpoint)?;
+        self.receipt(first, keys.key_at(held.end()), auditor, &held.verified.checkpoint)?;
         self.report.segments += 1;
         self.report.bytes += held.len() as u64;
         // After a break the reading goes on from here: one break is told once.

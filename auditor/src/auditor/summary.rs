@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boxes::BoxState;
 use crate::clock;
+use crate::epochs::{self, EpochReport};
 use crate::error::AuditorError;
 use crate::incidents::IncidentKind;
 
@@ -13,8 +14,11 @@ use crate::incidents::IncidentKind;
 pub struct BoxSummary {
     /// The box.
     pub origin: String,
-    /// Its public key.
+    /// Its first public key, with which it was enrolled.
     pub key: String,
+    /// All its keys, each with the entries that it speaks for.
+    #[serde(default)]
+    pub epochs: Vec<EpochReport>,
     /// How many of its entries are held: the next one that the auditor takes.
     pub next: u64,
     /// The root over them, in hexadecimal; absent when the last segment on disk does not hold.
@@ -65,7 +69,8 @@ pub fn summary(state: &BoxState) -> BoxSummary {
     }
     BoxSummary {
         origin: state.origin.to_string(),
-        key: state.key.to_string(),
+        key: state.keys.first().to_string(),
+        epochs: epochs::report(&state.keys),
         next: head.map_or(0, |head| head.size),
         root: head.map(|head| to_hex(&head.root)),
         declared: state.largest_claim(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::auditor::BoxList;
+use crate::epochs::EpochReport;
 use crate::trace::{Match, Thing, Trace};
 use crate::verify::{BoxReport, Verification};
 
@@ -27,6 +28,7 @@ pub(super) fn boxes(list: &BoxList) -> String {
             state.push(if item.declared > item.next { "behind" } else { "ok" }.to_owned());
         }
         let _ = writeln!(out, "{:<24} {:>12} {:>12}  {}", item.origin, item.next, item.declared, state.join(", "));
+        epochs(&mut out, &item.epochs);
     }
     out
 }
@@ -57,6 +59,7 @@ fn box_report(out: &mut String, report: &BoxReport) {
     if report.size > 0 {
         let _ = writeln!(out, "  root {}", report.root);
     }
+    epochs(out, &report.epochs);
     if let Some((from, to)) = &report.times {
         let _ = writeln!(out, "  from {from} to {to}");
     }
@@ -82,6 +85,14 @@ fn box_report(out: &mut String, report: &BoxReport) {
         let _ = writeln!(out, "  the box says that it has {size} entries");
     }
     lines(out, &report.problems);
+}
+
+/// The keys of a box that has had more than one.
+fn epochs(out: &mut String, epochs: &[EpochReport]) {
+    for epoch in epochs.iter().filter(|_| epochs.len() > 1) {
+        let end = epoch.end.map_or("on".to_owned(), |end| format!("to {}", end.saturating_sub(1)));
+        let _ = writeln!(out, "  key {} speaks from entry {} {end}: {}", epoch.epoch, epoch.start, epoch.key);
+    }
 }
 
 pub(super) fn trace(answer: &Trace) -> String {

@@ -19,12 +19,12 @@ pub(super) fn places(
 ) -> Result<Vec<(Place, &'static str)>> {
     let mut places = Vec::new();
     for origin in vault.boxes.enrolled()? {
-        let Some(key) = vault.boxes.key(&origin)? else { continue };
+        let Some(keys) = vault.boxes.chain(&origin, &vault.archive)? else { continue };
         for first in vault.archive.firsts(&origin)? {
             if cancel.load(Ordering::Relaxed) {
                 return Err(AuditorError::Cancelled);
             }
-            let held = match evidence::read(&vault.archive, &origin, &key, first) {
+            let held = match evidence::read(&vault.archive, &origin, &keys, first) {
                 Ok(held) => held,
                 Err(error @ AuditorError::Evidence { .. }) => {
                     problems.push(error.to_string());
