@@ -11,6 +11,7 @@ pub mod keychain;
 pub mod proof;
 pub mod seeds;
 pub mod segment;
+pub mod sync;
 
 /// A function that takes any bytes, with the inputs to start from.
 pub struct Target {
@@ -29,4 +30,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "checkpoint", run: checkpoint::run, seeds: seeds::notes },
     Target { name: "proof", run: proof::run, seeds: seeds::proofs },
     Target { name: "keychain", run: keychain::run, seeds: seeds::keychains },
+    Target { name: "sync", run: sync::run, seeds: sync::seeds },
 ];

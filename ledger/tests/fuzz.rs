@@ -110,6 +110,11 @@ fn keychain() {
     run(target("keychain"));
 }
 
+#[test]
+fn sync() {
+    run(target("sync"));
+}
+
 /// For `fuzz/run`: writes what each target starts from below the folder that `PICKET_FUZZ_SEEDS` names.
 #[test]
 fn write_seeds() {
