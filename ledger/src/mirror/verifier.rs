@@ -54,7 +54,7 @@ impl PackageVerifier {
         verify_subtree_consistency(first, end, self.size, &package.proof, &tile.root(), &self.root)
             .map_err(|source| MirrorError::Proof { start, source })?;
         self.next = end;
-        self.tile = if end % PACKAGE_ENTRIES == 0 { CompactRange::new() } else { tile };
+        self.tile = if end.is_multiple_of(PACKAGE_ENTRIES) { CompactRange::new() } else { tile };
         Ok(leaves)
     }
 }

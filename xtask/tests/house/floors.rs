@@ -17,6 +17,8 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     // It replays guards, so the engine may join; the host never.
     ("picket-auditor", &["picket-ledger", "picket-store", "picket-engine"], &[]),
     ("xtask", &[], &[]),
+    // Stands beside the workspace, with libFuzzer.
+    ("picket-fuzz", &["picket-ledger"], &[]),
 ];
 
 /// A guard knows the SDK and nothing else of the house.
