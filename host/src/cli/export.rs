@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use picket_ledger::hash::to_hex;
+use picket_ledger::segment::SegmentRef;
 use serde_json::json;
 
 use super::ledger::LedgerArgs;
+use super::prove::verify_with;
 use super::text::safe_json;
 use super::{Answer, Exit, Output, print};
 use crate::evidence::export;
@@ -28,11 +30,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, output: Output) -> Answer {
     let evidence = args.ledger.evidence()?;
-    let segment = export(&evidence, args.first, args.to)?;
-    let key = args.ledger.own_key()?;
-    let verified =
-        segment.verify(&key).context("the ledger gives a segment that does not hold; run `picket verify`")?;
+    let keys = args.ledger.own_keys()?;
+    let segment = export(&evidence, &keys, args.first, args.to)?;
     let bytes = segment.encode()?;
+    let verified = keys
+        .verify_segment(&SegmentRef::parse(&bytes)?)
+        .context("the ledger gives a segment that does not hold; run `picket verify`")?;
     std::fs::write(&args.output, &bytes).with_context(|| format!("writing {}", args.output.display()))?;
     let checkpoint = &verified.checkpoint.checkpoint;
     let file = args.output.display();
@@ -45,7 +48,8 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
             "bytes": bytes.len(),
             "size": checkpoint.size,
             "root": to_hex(&checkpoint.root),
-            "key": key.to_string(),
+            "key": keys.first().to_string(),
+            "epoch": keys.epoch_of(segment.first).number,
         })))?;
     } else {
         let last = checkpoint.size - 1;
@@ -55,7 +59,11 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
             segment.origin,
             bytes.len()
         ))?;
-        print(format_args!("verify it anywhere: picket verify {file} --key {key}"))?;
+        let end = keys.epoch_of(segment.first).end;
+        if end == Some(checkpoint.size) && checkpoint.size < evidence.head()?.size {
+            print(format_args!("the key was handed over here; the rest: picket export --first {}", checkpoint.size))?;
+        }
+        print(verify_with(&args.output, &keys))?;
     }
     Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use picket_ledger::VerifyingKey;
+use picket_ledger::KeyChain;
 use picket_ledger::receipt::CosignerKey;
 
 use super::BadInput;
@@ -46,9 +46,9 @@ impl LedgerArgs {
         open(&self.data()?)
     }
 
-    /// The box's own public key, from its data folder.
-    pub(super) fn own_key(&self) -> anyhow::Result<VerifyingKey> {
-        Ok(crate::keys::load_public(&self.data()?)?)
+    /// The box's own public keys, from its data folder.
+    pub(super) fn own_keys(&self) -> anyhow::Result<KeyChain> {
+        Ok(crate::keys::load_chain(&self.data()?)?)
     }
 
     /// The auditor's key, if there is a configuration that names one.

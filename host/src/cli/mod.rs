@@ -7,6 +7,7 @@ mod check;
 mod doctor;
 mod export;
 mod guard;
+mod key;
 mod keygen;
 mod ledger;
 mod log;
@@ -60,6 +61,9 @@ enum Command {
     Sync(sync::Args),
     /// Make the box's keys and print its public key.
     Keygen(keygen::Args),
+    /// Rotate the box's signing key, or show its keys.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Look for whatever may be wrong with a box.
     Doctor(doctor::Args),
     /// Work on guards.
@@ -135,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Record(args) => record::run(args, output),
         Command::Sync(args) => sync::run(args, output),
         Command::Keygen(args) => keygen::run(args, output),
+        Command::Key(command) => key::run(command, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Guard(command) => guard::run(command, output),
         Command::Reference(command) => reference::run(command, output),

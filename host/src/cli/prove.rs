@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use picket_ledger::KeyChain;
 use picket_ledger::hash::to_hex;
 use serde_json::json;
 
@@ -21,7 +22,7 @@ pub(super) struct Args {
     /// Where to write the proof; standard output without it.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Prove against the newest checkpoint, although an older one carries the auditor's signature too.
+    /// Prove against the newest checkpoint of its epoch, although an older one carries the auditor's signature too.
     #[arg(long)]
     newest: bool,
 }
@@ -29,15 +30,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, output: Output) -> Answer {
     let evidence = args.ledger.evidence()?;
     let found = find_entry(&evidence, &args.id)?;
+    let keys = args.ledger.own_keys()?;
     let made = if args.newest {
-        let note = newest_checkpoint(&evidence, found.index)?;
+        let note = newest_checkpoint(&evidence, &keys, found.index)?;
         bundle_under(&evidence, found.index, found.bytes, note)?
     } else {
-        bundle(&evidence, found.index, found.bytes)?
+        bundle(&evidence, &keys, found.index, found.bytes)?
     };
     // What leaves the box holds: a proof that does not verify would accuse the box, not the reader.
-    let key = args.ledger.own_key()?;
-    let verified = made.verify(&key).context("the ledger gives a proof that does not hold; run `picket verify`")?;
+    let verified =
+        keys.verify_bundle(&made).context("the ledger gives a proof that does not hold; run `picket verify`")?;
     let text = made.encode();
     let Some(path) = &args.output else {
         print(text.trim_end())?;
@@ -52,7 +54,8 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
             "leaf": to_hex(&verified.leaf),
             "size": checkpoint.size,
             "root": to_hex(&checkpoint.root),
-            "key": key.to_string(),
+            "key": keys.first().to_string(),
+            "epoch": keys.epoch_of(verified.index).number,
         })))?;
     } else {
         print(format_args!(
@@ -62,7 +65,16 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
             checkpoint.origin,
             checkpoint.size
         ))?;
-        print(format_args!("verify it anywhere: picket verify {} --key {key}", path.display()))?;
+        print(verify_with(path, &keys))?;
     }
     Ok(Exit::Done)
+}
+
+/// How others verify a file of this box. What was signed by a later key needs the chain that leads to it.
+pub(super) fn verify_with(path: &std::path::Path, keys: &KeyChain) -> String {
+    let command = format!("verify it anywhere: picket verify {} --key {}", path.display(), keys.first());
+    if keys.epochs().len() == 1 {
+        return command;
+    }
+    format!("{command} --chain keys.chain, which `picket key show --chain` prints")
 }

@@ -88,7 +88,7 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 }
 
 fn start_sync(config: &Config, service: &Service) -> anyhow::Result<Option<SyncHandle>> {
-    let (Some(auditor), Some(sequencer), Some(key)) = (&config.auditor, service.edge.sequencer(), &service.key) else {
+    let (Some(auditor), Some(sequencer)) = (&config.auditor, service.edge.sequencer()) else {
         return Ok(None);
     };
     let client = Client::new(&ClientOptions { url: auditor.url.clone(), timeout: auditor.timeout })?;
@@ -97,7 +97,7 @@ fn start_sync(config: &Config, service: &Service) -> anyhow::Result<Option<SyncH
         sequencer.reader(),
         std::sync::Arc::new(sequencer.clone()),
         client,
-        key.clone(),
+        sequencer.keyring(),
         cosigner,
         CutLimits::default(),
     )?;

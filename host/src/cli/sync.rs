@@ -94,7 +94,7 @@ fn tell(value: &Value, output: Output) -> Answer {
 
 /// The way to the auditor for a ledger that no service holds.
 fn uplink(config: &Config, auditor: &Auditor, data: &std::path::Path) -> anyhow::Result<Uplink> {
-    let keys = keys::load_or_create(data, &config.edge.id)?;
+    let mut keys = keys::load_or_create(data, &config.edge.id)?;
     let mut options = Options::default();
     options.cache_bytes = config.ledger.cache;
     let (mut log, opened) = match Log::open(&data.join(LEDGER_FOLDER), &options) {
@@ -106,11 +106,12 @@ fn uplink(config: &Config, auditor: &Auditor, data: &std::path::Path) -> anyhow:
     for repair in &opened.repaired {
         tracing::warn!(repair, "the ledger was mended");
     }
+    keys.settle(&log.reader())?;
     sign_the_rest(&mut log, &keys)?;
     let reader = log.reader();
     let client = Client::new(&ClientOptions { url: auditor.url.clone(), timeout: auditor.timeout })?;
     let cosigner = CosignerKey::parse(&auditor.key).context("auditor.key")?;
-    Ok(Uplink::new(reader, Arc::new(Mutex::new(log)), client, keys.verifying, cosigner, CutLimits::default())?)
+    Ok(Uplink::new(reader, Arc::new(Mutex::new(log)), client, keys.keyring(), cosigner, CutLimits::default())?)
 }
 
 /// Signs what a crash left without a checkpoint; only what is under one can be sent.

@@ -1,7 +1,8 @@
 //! `picket trace`: everything that stood behind one decision, and the proof of it.
 
 use anyhow::Context as _;
-use picket_ledger::VerifyingKey;
+use picket_ledger::KeyChain;
+use picket_ledger::checkpoint::peek;
 use picket_ledger::entry::{Body, Verdict};
 use picket_ledger::hash::to_hex;
 use picket_ledger::receipt::{CosignerKey, Receipt};
@@ -33,10 +34,10 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
         );
         return Err(BadInput(message).into());
     };
-    let key = args.ledger.own_key()?;
+    let keys = args.ledger.own_keys()?;
     let chain = trace(&evidence, found.index, verdict)?;
-    let proof = prove(&evidence, &found, &key)?;
-    let receipt = receipt(&evidence, &found, &key, args.ledger.auditor_key().as_ref())?;
+    let proof = prove(&evidence, &found, &keys)?;
+    let receipt = receipt(&evidence, &found, &keys, args.ledger.auditor_key().as_ref())?;
     let (payload, payload_check) = payload(&evidence, verdict)?;
     let sound = payload_check != Some(PayloadCheck::Differs)
         && !matches!(proof, Proof::Broken(_))
@@ -83,20 +84,20 @@ impl Proof {
     }
 }
 
-fn prove(evidence: &Evidence, found: &Found, key: &VerifyingKey) -> anyhow::Result<Proof> {
-    let made = newest_checkpoint(evidence, found.index)
+fn prove(evidence: &Evidence, found: &Found, keys: &KeyChain) -> anyhow::Result<Proof> {
+    let made = newest_checkpoint(evidence, keys, found.index)
         .and_then(|note| bundle_under(evidence, found.index, found.bytes.clone(), note));
     let bundle = match made {
         Ok(bundle) => bundle,
         Err(error @ EvidenceError::NotCovered { .. }) => return Ok(Proof::NotCovered(error.to_string())),
         Err(error) => return Err(error).context("making the proof"),
     };
-    Ok(match bundle.verify(key) {
+    Ok(match keys.verify_bundle(&bundle) {
         Ok(verified) => Proof::Holds {
             size: verified.checkpoint.checkpoint.size,
             root: to_hex(&verified.checkpoint.checkpoint.root),
             hashes: bundle.proof.iter().map(|hash| to_hex(hash)).collect(),
-            key: key.to_string(),
+            key: keys.epoch_of(found.index).key.to_string(),
         },
         Err(error) => Proof::Broken(format!("{:#}", anyhow::Error::new(error))),
     })
@@ -135,7 +136,7 @@ impl ReceiptState {
 fn receipt(
     evidence: &Evidence,
     found: &Found,
-    key: &VerifyingKey,
+    keys: &KeyChain,
     auditor: Option<&CosignerKey>,
 ) -> anyhow::Result<ReceiptState> {
     let Some(note) = evidence.receipt()? else { return Ok(ReceiptState::None) };
@@ -144,6 +145,11 @@ fn receipt(
         Err(EvidenceError::NotCovered { .. }) => return Ok(ReceiptState::None),
         Err(error) => return Ok(ReceiptState::Broken(format!("{:#}", anyhow::Error::new(error)))),
     };
+    // Of whichever epoch: the question is what the auditor has, and this box asks itself.
+    let Ok(size) = peek(&note).map(|checkpoint| checkpoint.size) else {
+        return Ok(ReceiptState::Broken("it is no checkpoint".to_owned()));
+    };
+    let key = keys.key_at(size);
     let size = match bundle.verify(key) {
         Ok(verified) => verified.checkpoint.checkpoint.size,
         Err(error) => return Ok(ReceiptState::Broken(format!("{:#}", anyhow::Error::new(error)))),

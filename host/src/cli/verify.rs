@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use picket_ledger::entry::{Body, Header, Kind};
 use picket_ledger::hash::{leaf_hash, to_hex};
+use picket_ledger::keychain::{MAX_CHAIN_BYTES, hand_over_bundle};
 use picket_ledger::receipt::CosignerKey;
 use picket_ledger::tree::CompactRange;
-use picket_ledger::{SignedCheckpoint, VerifyingKey};
+use picket_ledger::{KeyChain, VerifyingKey};
 use serde_json::{Value, json};
 
 use super::text::{clean, safe_json, time};
@@ -22,10 +23,14 @@ pub(super) struct Args {
     /// A data folder, a segment, or a .tlog-proof bundle.
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// The box's public key, or a file that holds it. A data folder has its own, which shows that the
+    /// The box's first public key, or a file that holds it. A data folder has its own, which shows that the
     /// folder is consistent, not whose it is.
     #[arg(long, value_name = "KEY|FILE")]
     key: Option<String>,
+    /// The chain of keys that leads from it to the later ones (`picket key show --chain` on the box). A data
+    /// folder has its own in its entries.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    chain: Option<PathBuf>,
     /// The auditor's public key, or a file that holds it: its signature is then demanded too.
     #[arg(long, value_name = "KEY|FILE")]
     auditor_key: Option<String>,
@@ -43,13 +48,17 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
         let message = "--key is needed: the box's public key (<data>/keys/box.pub on the box, or as it was enrolled with the auditor)";
         return Err(BadInput(message.to_owned()).into());
     };
-    file(&args.path, &key, auditor.as_ref(), output)
+    let keys = match &args.chain {
+        None => KeyChain::new(key),
+        Some(path) => read_chain(path, &key)?,
+    };
+    file(&args.path, &keys, auditor.as_ref(), output)
 }
 
-fn file(path: &Path, key: &VerifyingKey, auditor: Option<&CosignerKey>, output: Output) -> Answer {
+fn file(path: &Path, keys: &KeyChain, auditor: Option<&CosignerKey>, output: Output) -> Answer {
     let shown = path.display();
     let bytes = read_bounded(path)?;
-    match verify_file(&bytes, key, auditor) {
+    match verify_file(&bytes, keys, auditor) {
         Ok(verified) => {
             if output.json {
                 let mut value = serde_json::to_value(&verified)?;
@@ -66,14 +75,18 @@ fn file(path: &Path, key: &VerifyingKey, auditor: Option<&CosignerKey>, output: 
             };
             print(format_args!("VERIFIED {shown}: {range} of {}", clean(&verified.origin)))?;
             print(format_args!("  under its checkpoint of {} entries, root {}", verified.size, verified.root))?;
-            print(format_args!("  signed by {key}"))?;
+            let number = if keys.epochs().len() > 1 { format!(" (key {})", verified.epoch) } else { String::new() };
+            print(format_args!("  signed by {}{number}", verified.key))?;
             if let Some(received) = verified.received {
                 print(format_args!("  the auditor signed for it at {}", time(received.saturating_mul(1000))))?;
             }
             Ok(Exit::Done)
         }
         Err(error) => {
-            let why = format!("{:#}", anyhow::Error::new(error));
+            let mut why = format!("{:#}", anyhow::Error::new(error));
+            if keys.epochs().len() == 1 && why.contains("no signature by") {
+                why += "; if the box has handed its key over since, give --chain";
+            }
             if output.json {
                 print(safe_json(&json!({ "verified": false, "file": shown.to_string(), "message": why })))?;
             } else {
@@ -129,6 +142,7 @@ fn folder(path: &Path, key: Option<VerifyingKey>, auditor: Option<&CosignerKey>,
         None => crate::keys::load_public(data)?,
     };
     let mut findings = Findings { entries: 0, checkpoints: 0, payloads: 0, problems: Vec::new(), more: 0 };
+    let mut keys = own_chain(data, key, &mut findings);
     let mut head = Value::Null;
     match Evidence::open(data) {
         Err(error @ EvidenceError::Missing(_)) => return Err(BadInput(error.to_string()).into()),
@@ -136,7 +150,7 @@ fn folder(path: &Path, key: Option<VerifyingKey>, auditor: Option<&CosignerKey>,
         // What cannot be opened is damaged, and that is a finding.
         Err(error) => findings.add(None, format!("{:#}", anyhow::Error::new(error))),
         Ok(evidence) => {
-            if let Err(error) = walk(&evidence, &key, auditor, &mut findings) {
+            if let Err(error) = walk(&evidence, &mut keys, auditor, &mut findings) {
                 findings.add(Some(findings.entries), format!("{error:#}"));
             }
             if let Ok(seen) = evidence.head() {
@@ -144,7 +158,7 @@ fn folder(path: &Path, key: Option<VerifyingKey>, auditor: Option<&CosignerKey>,
             }
         }
     }
-    tell(path, &key, own, &head, &findings, output)
+    tell(path, &keys, own, &head, &findings, output)
 }
 
 /// Everything from the first entry on: each decodes and stands where it says; the tree over them gives the
@@ -152,16 +166,19 @@ fn folder(path: &Path, key: Option<VerifyingKey>, auditor: Option<&CosignerKey>,
 /// kept is the one that was judged.
 fn walk(
     evidence: &Evidence,
-    key: &VerifyingKey,
+    keys: &mut KeyChain,
     auditor: Option<&CosignerKey>,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let head = evidence.head()?;
     let mut tree = CompactRange::new();
-    let mut next_checkpoint = checkpoint_from(evidence, 0, key, findings)?;
+    let mut next_checkpoint = checkpoint_from(evidence, 0, keys, findings)?;
     for next in evidence.entries(0..head.size) {
         let (index, bytes) = next?;
         check_entry(evidence, index, &bytes, findings)?;
+        if Header::read(&bytes).is_ok_and(|header| header.kind == Kind::KeyRotation) {
+            learn(evidence, index, &bytes, &tree, keys, findings)?;
+        }
         tree.push(leaf_hash(&bytes));
         findings.entries += 1;
         while let Some((size, root)) = next_checkpoint {
@@ -174,7 +191,7 @@ fn walk(
                     format!("the first {size} entries do not give the root that their checkpoint signs"),
                 );
             }
-            next_checkpoint = checkpoint_from(evidence, size + 1, key, findings)?;
+            next_checkpoint = checkpoint_from(evidence, size + 1, keys, findings)?;
         }
     }
     if tree.size() != head.size {
@@ -191,24 +208,63 @@ fn walk(
             format!("TRUNCATION: a checkpoint signs {size} entries, and there are {}", tree.size()),
         );
     }
-    check_receipt(evidence, key, auditor, &tree, findings)
+    check_receipt(evidence, keys, auditor, &tree, findings)
 }
 
 /// The next checkpoint of at least `size` entries: its size, and its root if the signature holds.
 fn checkpoint_from(
     evidence: &Evidence,
     size: u64,
-    key: &VerifyingKey,
+    keys: &KeyChain,
     findings: &mut Findings,
 ) -> anyhow::Result<Option<(u64, Option<picket_ledger::Hash>)>> {
     let Some(note) = evidence.checkpoint_at_or_after(size)? else { return Ok(None) };
     findings.checkpoints += 1;
-    match SignedCheckpoint::open(&note, key) {
+    match keys.open(&note) {
         Ok(signed) => Ok(Some((signed.checkpoint.size, Some(signed.checkpoint.root)))),
         Err(error) => {
             findings
                 .add(size.checked_sub(1), format!("a checkpoint of at least {size} entries does not hold: {error}"));
             Ok(picket_ledger::checkpoint::peek(&note).ok().map(|checkpoint| (checkpoint.size, None)))
+        }
+    }
+}
+
+/// Learns the hand-over that the entry at `index` makes, `tree` being the log before it.
+fn learn(
+    evidence: &Evidence,
+    index: u64,
+    bytes: &[u8],
+    tree: &CompactRange,
+    keys: &mut KeyChain,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let epoch = keys.epoch_of(index);
+    if epoch.end.is_some() {
+        // Known from `keys.chain`: then it must be the very entry.
+        let next = keys.epoch_of(index + 1).hand_over().and_then(|bundle| bundle.entry.as_deref());
+        if epoch.end != Some(index + 1) || next != Some(bytes) {
+            findings.add(Some(index), "keys.chain and this entry do not hand over to the same key".to_owned());
+        }
+        return Ok(());
+    }
+    let Some(checkpoint) = evidence.checkpoint_at_or_after(index + 1)? else {
+        findings.add(Some(index), format!("entry {index} hands the key over, and no checkpoint covers it"));
+        return Ok(());
+    };
+    if let Err(error) = keys.learn(&hand_over_bundle(bytes.to_vec(), tree, checkpoint)) {
+        findings.add(Some(index), format!("the hand-over of the key: {:#}", anyhow::Error::new(error)));
+    }
+    Ok(())
+}
+
+/// The chain beside the ledger, from the trusted key on. Evidence may come without it: then its entries teach it.
+fn own_chain(data: &Path, key: VerifyingKey, findings: &mut Findings) -> KeyChain {
+    match crate::keys::load_chain_from(data, &key) {
+        Ok(chain) => chain,
+        Err(error) => {
+            findings.add(None, format!("{:#}", anyhow::Error::new(error)));
+            KeyChain::new(key)
         }
     }
 }
@@ -242,7 +298,7 @@ fn check_entry(evidence: &Evidence, index: u64, bytes: &[u8], findings: &mut Fin
 
 fn check_receipt(
     evidence: &Evidence,
-    key: &VerifyingKey,
+    keys: &KeyChain,
     auditor: Option<&CosignerKey>,
     tree: &CompactRange,
     findings: &mut Findings,
@@ -255,7 +311,8 @@ fn check_receipt(
         }
         (_, None) => return Ok(()),
     };
-    match picket_ledger::receipt::Receipt::open(&note, key, auditor) {
+    let size = picket_ledger::checkpoint::peek(&note).map_or(0, |checkpoint| checkpoint.size);
+    match picket_ledger::receipt::Receipt::open(&note, keys.key_at(size), auditor) {
         Err(error) => findings.add(None, format!("the receipt does not hold: {error}")),
         Ok(receipt) if receipt.checkpoint.size > tree.size() => findings.add(
             Some(tree.size()),
@@ -270,7 +327,7 @@ fn check_receipt(
     Ok(())
 }
 
-fn tell(path: &Path, key: &VerifyingKey, own: bool, head: &Value, findings: &Findings, output: Output) -> Answer {
+fn tell(path: &Path, keys: &KeyChain, own: bool, head: &Value, findings: &Findings, output: Output) -> Answer {
     let sound = findings.problems.is_empty();
     let first = findings.problems.iter().filter_map(|(index, _)| *index).min();
     if output.json {
@@ -284,7 +341,8 @@ fn tell(path: &Path, key: &VerifyingKey, own: bool, head: &Value, findings: &Fin
             "entries": findings.entries,
             "checkpoints": findings.checkpoints,
             "payloads": findings.payloads,
-            "key": key.to_string(),
+            "key": keys.first().to_string(),
+            "epochs": keys.epochs().len(),
             "own_key": own,
             "first_bad": first,
             "problems": problems,
@@ -306,7 +364,11 @@ fn tell(path: &Path, key: &VerifyingKey, own: bool, head: &Value, findings: &Fin
         if findings.more > 0 {
             print(format_args!("  … and {} more", findings.more))?;
         }
-        print(format_args!("  key {key}"))?;
+        print(format_args!("  key {}", keys.first()))?;
+        if keys.epochs().len() > 1 {
+            let epoch = keys.current_epoch();
+            print(format_args!("  key {} from entry {} on: {}", epoch.number, epoch.start, epoch.key))?;
+        }
         if own {
             print(
                 "  That is the folder's own key: this shows that the folder is consistent, not whose it is. Give --key to tell.",
@@ -314,6 +376,15 @@ fn tell(path: &Path, key: &VerifyingKey, own: bool, head: &Value, findings: &Fin
         }
     }
     Ok(if sound { Exit::Done } else { Exit::Found })
+}
+
+fn read_chain(path: &Path, first: &VerifyingKey) -> anyhow::Result<KeyChain> {
+    use std::io::Read as _;
+    let wrong = |error: &dyn std::fmt::Display| BadInput(format!("{}: {error}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| wrong(&error))?;
+    let mut text = String::new();
+    file.take(MAX_CHAIN_BYTES as u64 + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
+    KeyChain::parse(&text, first).map_err(|error| wrong(&format!("{:#}", anyhow::Error::new(error))).into())
 }
 
 fn box_key(text: &str) -> anyhow::Result<VerifyingKey> {

@@ -239,7 +239,24 @@ fn ledger(place: &Place, raw: &RawLedger) -> Result<Ledger, ConfigError> {
             Duration::from_secs(60),
         )?,
         cache: place.bytes("ledger.cache", raw.cache.as_ref(), 16 << 20)?,
+        key_lifetime: key_lifetime(place, raw.key_lifetime.as_ref())?,
     })
+}
+
+/// A chain of keys has at most 4096: with a key a day that is eleven years.
+fn key_lifetime(place: &Place, written: Option<&Spanned<String>>) -> Result<Option<Duration>, ConfigError> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const KEY: &str = "ledger.key_lifetime";
+    if written.is_some_and(|written| written.get_ref() == "off") {
+        return Ok(None);
+    }
+    let lifetime = place.duration(KEY, written, DAY * 30)?;
+    match written {
+        Some(written) if lifetime < DAY => {
+            Err(place.wrong(&written.span(), KEY, format!("`{}` is shorter than `1d`", written.get_ref())))
+        }
+        _ => Ok(Some(lifetime)),
+    }
 }
 
 fn models(place: &Place, raw: &[RawModel]) -> Result<Vec<Model>, ConfigError> {

@@ -89,6 +89,8 @@ pub struct Ledger {
     pub heartbeat_every: Duration,
     /// Page cache of the store in bytes.
     pub cache: u64,
+    /// After this time a new key takes over; `None`: only when told to.
+    pub key_lifetime: Option<Duration>,
 }
 
 /// A model and the files that stand behind it.

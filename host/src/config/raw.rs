@@ -75,6 +75,9 @@ pub(super) struct RawLedger {
     pub heartbeat_every: Option<Spanned<String>>,
     /// Memory for the store's page cache. Default `16MiB`.
     pub cache: Option<Spanned<String>>,
+    /// Time after which a new signing key takes over and the old one is destroyed; at least `1d`, or `off`: only with
+    /// `picket key rotate`. Default `30d`.
+    pub key_lifetime: Option<Spanned<String>>,
 }
 
 /// `[[model]]`: a model whose outputs come here. With none at all, any name is let in.

@@ -77,6 +77,9 @@ fn a_good_file_is_read_with_its_defaults() {
     assert_eq!(guard.limits, limits);
     assert_eq!((config.detectors[0].batch, config.detectors[0].limits.deadline), (64, Duration::from_secs(1)));
     assert_eq!(config.ledger.checkpoint_entries, 256);
+    assert_eq!(config.ledger.key_lifetime, Some(Duration::from_secs(30 * 86_400)));
+    let off = loaded(&GOOD.replacen("[[model]]", "[ledger]\nkey_lifetime = \"off\"\n\n[[model]]", 1)).unwrap();
+    assert_eq!(off.ledger.key_lifetime, None);
 }
 
 #[test]
@@ -113,6 +116,16 @@ fn every_mistake_is_named_with_line_and_key() {
         ("name = \"off\"", "name = \"pii\"", "picket.toml:28: guard.pii.name: this guard is named twice"),
         ("batch = 64", "batch = 0", "picket.toml:35: detector.drift.batch: 0 is out of range"),
         ("batch = 64", "bacth = 64", "picket.toml:35: unknown field `bacth`"),
+        (
+            "[[model]]",
+            "[ledger]\nkey_lifetime = \"2h\"\n\n[[model]]",
+            "picket.toml:12: ledger.key_lifetime: `2h` is shorter",
+        ),
+        (
+            "[[model]]",
+            "[ledger]\nkey_lifetime = \"no\"\n\n[[model]]",
+            "picket.toml:12: ledger.key_lifetime: `no` does not",
+        ),
         ("[edge]", "[egde]", "picket.toml:2: unknown field `egde`"),
         ("version = \"3\"", "version = 3", "picket.toml:13: invalid type: integer `3`, expected a string"),
         ("[[model]]", "[[model]", "picket.toml:11: "),

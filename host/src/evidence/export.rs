@@ -1,22 +1,29 @@
 //! A range of the ledger as a segment, for whoever wants evidence without the whole folder.
 
-use picket_ledger::Segment;
 use picket_ledger::checkpoint::peek;
 use picket_ledger::segment::{MAX_SEGMENT_BYTES, MAX_SEGMENT_ENTRIES, SegmentError};
+use picket_ledger::{KeyChain, Segment};
 
 use super::{Evidence, EvidenceError};
 
 /// The segment from entry `first` to the first checkpoint that covers at least `to` entries, or to the newest
-/// one without `to`.
+/// one without `to`; or to the end of the epoch that `first` is in, if that comes first.
 ///
 /// # Errors
 /// [`EvidenceError::NotCovered`] if no checkpoint reaches that far, [`EvidenceError::Segment`] if the range is
 /// more than a segment holds.
-pub fn export(evidence: &Evidence, first: u64, to: Option<u64>) -> Result<Segment, EvidenceError> {
+pub fn export(evidence: &Evidence, keys: &KeyChain, first: u64, to: Option<u64>) -> Result<Segment, EvidenceError> {
     let head = evidence.head()?;
     let checkpoint = match to {
         Some(to) => evidence.checkpoint_at_or_after(to.max(first.saturating_add(1)))?,
         None => head.checkpoint,
+    };
+    // No segment spans a hand-over of the key: it ends there, at the checkpoint of the key that its entries are of.
+    let epoch_end = keys.epoch_of(first).end;
+    let beyond = |note: &String| peek(note).is_ok_and(|found| epoch_end.is_some_and(|end| found.size > end));
+    let checkpoint = match (checkpoint, epoch_end) {
+        (Some(note), Some(end)) if beyond(&note) => evidence.checkpoint_at_or_after(end)?,
+        (checkpoint, _) => checkpoint,
     };
     let wanted = to.unwrap_or(first).saturating_sub(1).max(first);
     let checkpoint = checkpoint.ok_or(EvidenceError::NotCovered { index: wanted, size: 0 })?;

@@ -1,5 +1,6 @@
 //! The proof of one entry, ready for whoever asks.
 
+use picket_ledger::KeyChain;
 use picket_ledger::bundle::Bundle;
 use picket_ledger::checkpoint::peek;
 
@@ -24,26 +25,30 @@ pub fn bundle_under(
 }
 
 /// Makes the bundle of entry `index` under the newest receipt that covers it (it carries the auditor's
-/// signature too), or else under the newest checkpoint.
+/// signature too), or else under the newest checkpoint; of the entry's own epoch in either case.
 ///
 /// # Errors
 /// As [`bundle_under`].
-pub fn bundle(evidence: &Evidence, index: u64, entry: Vec<u8>) -> Result<Bundle, EvidenceError> {
+pub fn bundle(evidence: &Evidence, keys: &KeyChain, index: u64, entry: Vec<u8>) -> Result<Bundle, EvidenceError> {
     let receipt = evidence.receipt()?;
-    let covering = receipt.filter(|note| note_size(note).is_ok_and(|size| size > index));
+    let covering = receipt.filter(|note| note_size(note).is_ok_and(|size| keys.key_for(index, size).is_ok()));
     let checkpoint = match covering {
         Some(receipt) => receipt,
-        None => newest_checkpoint(evidence, index)?,
+        None => newest_checkpoint(evidence, keys, index)?,
     };
     bundle_under(evidence, index, entry, checkpoint)
 }
 
-/// The newest checkpoint, which must cover entry `index`.
+/// The newest checkpoint that can vouch for entry `index`: that with which its epoch ended, or the newest of all.
 ///
 /// # Errors
 /// [`EvidenceError::NotCovered`].
-pub fn newest_checkpoint(evidence: &Evidence, index: u64) -> Result<String, EvidenceError> {
-    evidence.head()?.checkpoint.ok_or(EvidenceError::NotCovered { index, size: 0 })
+pub fn newest_checkpoint(evidence: &Evidence, keys: &KeyChain, index: u64) -> Result<String, EvidenceError> {
+    let newest = match keys.epoch_of(index).end {
+        None => evidence.head()?.checkpoint,
+        Some(end) => evidence.checkpoint_at_or_after(end)?.filter(|note| note_size(note).is_ok_and(|size| size == end)),
+    };
+    newest.ok_or(EvidenceError::NotCovered { index, size: 0 })
 }
 
 /// The size in a signed note; nothing is verified.

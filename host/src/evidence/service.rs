@@ -9,6 +9,7 @@ use picket_ledger::hash::from_hex;
 use serde::Deserialize;
 
 use super::{CONTROL_SOCKET, EvidenceError, Head, Ledger};
+use crate::sequencer::Rotated;
 
 /// The service answers from memory or disk, so this is generous.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,6 +82,14 @@ impl ControlClient {
     pub fn record(&self, kind: &str, document: Vec<u8>) -> Result<Recorded, EvidenceError> {
         let request = self.http.post(address(&format!("/v1/records/{kind}"))).body(document);
         json(&self.send(request)?.1)
+    }
+
+    /// Asks the service to hand the ledger over to a new key.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Refused`] with the reason when it could not.
+    pub fn rotate_key(&self) -> Result<Rotated, EvidenceError> {
+        json(&self.send(self.http.post(address("/v1/keys/rotate")))?.1)
     }
 
     /// Asks the service to sync now; returns its report as JSON.

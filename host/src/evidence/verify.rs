@@ -4,7 +4,7 @@ use picket_ledger::bundle::{Bundle, BundleError, MAX_BUNDLE_BYTES};
 use picket_ledger::hash::to_hex;
 use picket_ledger::receipt::{CosignerKey, Receipt};
 use picket_ledger::segment::{MAX_SEGMENT_BYTES, SegmentError, SegmentRef};
-use picket_ledger::{Entry, NoteError, VerifyingKey};
+use picket_ledger::{Entry, KeyChain, KeyChainError, NoteError, VerifyingKey};
 use serde::Serialize;
 
 /// The first line of a bundle; anything else is taken for a segment.
@@ -31,6 +31,10 @@ pub struct Verified {
     pub root: String,
     /// Root of the log before the first entry, in hexadecimal; in a segment only.
     pub root_before: Option<String>,
+    /// Number of the key that speaks for it.
+    pub epoch: u64,
+    /// That key.
+    pub key: String,
     /// When the auditor signed for it, seconds since 1970; `None` without a cosignature that was asked for.
     pub received: Option<u64>,
 }
@@ -45,6 +49,9 @@ pub enum VerifyError {
     /// As a bundle.
     #[error("the bundle does not hold")]
     Bundle(#[from] BundleError),
+    /// Under the keys that are known.
+    #[error("it does not hold")]
+    Keys(#[from] KeyChainError),
     /// The proof holds, and what it proves is no entry of a ledger.
     #[error("entry {index} is malformed")]
     Entry {
@@ -66,18 +73,19 @@ pub enum VerifyError {
     Receipt(#[source] NoteError),
 }
 
-/// Verifies a segment or bundle against the box's key and, in a bundle and if given, the auditor's. A segment
+/// Verifies a segment or bundle against the key that speaks for it and, in a bundle and if given, the auditor's. A segment
 /// carries the box's signature alone, so that no byte of it is beyond that signature's reach.
 ///
 /// # Errors
 /// [`VerifyError`] says what does not hold, and where.
-pub fn verify_file(bytes: &[u8], key: &VerifyingKey, auditor: Option<&CosignerKey>) -> Result<Verified, VerifyError> {
-    if bytes.starts_with(BUNDLE_HEADER) { verify_bundle(bytes, key, auditor) } else { verify_segment(bytes, key) }
+pub fn verify_file(bytes: &[u8], keys: &KeyChain, auditor: Option<&CosignerKey>) -> Result<Verified, VerifyError> {
+    if bytes.starts_with(BUNDLE_HEADER) { verify_bundle(bytes, keys, auditor) } else { verify_segment(bytes, keys) }
 }
 
-fn verify_segment(bytes: &[u8], key: &VerifyingKey) -> Result<Verified, VerifyError> {
+fn verify_segment(bytes: &[u8], keys: &KeyChain) -> Result<Verified, VerifyError> {
     let segment = SegmentRef::parse(bytes)?;
-    let verified = segment.verify(key)?;
+    let verified = keys.verify_segment(&segment)?;
+    let epoch = keys.epoch_of(segment.first);
     segment.check_entries()?;
     Ok(Verified {
         what: "segment",
@@ -87,20 +95,23 @@ fn verify_segment(bytes: &[u8], key: &VerifyingKey) -> Result<Verified, VerifyEr
         size: verified.checkpoint.checkpoint.size,
         root: to_hex(&verified.checkpoint.checkpoint.root),
         root_before: Some(to_hex(&verified.root_before)),
+        epoch: epoch.number,
+        key: epoch.key.to_string(),
         received: None,
     })
 }
 
-fn verify_bundle(bytes: &[u8], key: &VerifyingKey, auditor: Option<&CosignerKey>) -> Result<Verified, VerifyError> {
+fn verify_bundle(bytes: &[u8], keys: &KeyChain, auditor: Option<&CosignerKey>) -> Result<Verified, VerifyError> {
     let text = std::str::from_utf8(bytes).map_err(|_| BundleError::Malformed("it is no text"))?;
     let bundle = Bundle::parse(text)?;
-    let verified = bundle.verify(key)?;
+    let verified = keys.verify_bundle(&bundle)?;
     let index = verified.index;
+    let epoch = keys.epoch_of(index);
     let entry = Entry::decode(&verified.entry).map_err(|source| VerifyError::Entry { index, source })?;
     if entry.index != index {
         return Err(VerifyError::Place { index, says: entry.index });
     }
-    let received = cosigned(&verified.checkpoint.text, key, auditor)?;
+    let received = cosigned(&verified.checkpoint.text, &epoch.key, auditor)?;
     let checkpoint = verified.checkpoint.checkpoint;
     Ok(Verified {
         what: "bundle",
@@ -110,6 +121,8 @@ fn verify_bundle(bytes: &[u8], key: &VerifyingKey, auditor: Option<&CosignerKey>
         size: checkpoint.size,
         root: to_hex(&checkpoint.root),
         root_before: None,
+        epoch: epoch.number,
+        key: epoch.key.to_string(),
         received,
     })
 }

@@ -13,6 +13,7 @@
 //! | `GET /v1/ledger/payload/{invocation}` | what is stored of the payload; 404 if nothing |
 //! | `GET /v1/ledger/named/sync/…` | a value that sync keeps; 404 if there is none |
 //! | `POST /v1/records/{kind}` | takes a record document; `{"index","leaf"}` once it is durable |
+//! | `POST /v1/keys/rotate` | hands the ledger over to a new key; `{"epoch","key","start"}` |
 //! | `GET /v1/sync` | counters and alarm |
 //! | `POST /v1/sync` | makes a round now; its report |
 //! | `DELETE /v1/sync/alarm` | takes the alarm back |
@@ -66,6 +67,7 @@ pub fn router(control: Control) -> Router {
         .route("/v1/ledger/payload/{invocation}", get(payload))
         .route("/v1/ledger/named/{*name}", get(named))
         .route("/v1/records/{kind}", post(record))
+        .route("/v1/keys/rotate", post(rotate_key))
         .route("/v1/sync", get(sync_status).post(sync_now))
         .route("/v1/sync/alarm", delete(clear_alarm))
         // One byte more than a document, so that a larger one is refused in the document's own words.
@@ -205,6 +207,10 @@ async fn record(State(control): State<Control>, Path(kind): Path<String>, docume
     let placed = control.sequencer.append(Body::Record(record).into()).await.map_err(Refusal::fault)?;
     let recorded = Recorded { index: placed.index, leaf: to_hex(&placed.leaf) };
     Ok(json_answer(&json!(recorded)))
+}
+
+async fn rotate_key(State(control): State<Control>) -> Answer {
+    Ok(json_answer(&json!(control.sequencer.rotate().await.map_err(Refusal::fault)?)))
 }
 
 fn sync(control: &Control) -> Result<&SyncHandle, Refusal> {

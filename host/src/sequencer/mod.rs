@@ -12,7 +12,7 @@ mod invocation;
 mod writer;
 
 use crate::config;
-use crate::keys::Keys;
+use crate::keys::{KeyError, Keyring, Keys, Step};
 use crossbeam_channel::{Sender, bounded};
 use invocation::Invocations;
 use picket_ledger::Hash;
@@ -65,6 +65,9 @@ pub enum SequencerError {
     /// The entry breaks a bound of the format.
     #[error("the entry cannot be written: {0}")]
     Entry(String),
+    /// The keys could not be put in order, or a new one not be made.
+    #[error(transparent)]
+    Keys(Arc<KeyError>),
     /// The service is shutting down.
     #[error("the ledger is closed")]
     Closed,
@@ -79,6 +82,8 @@ enum Command {
     Named(Vec<(String, Option<Vec<u8>>)>, oneshot::Sender<Result<(), SequencerError>>),
     /// Sign what there is.
     Checkpoint(oneshot::Sender<Result<u64, SequencerError>>),
+    /// Hand over to a new key; all steps in earnest, fewer to play a crash.
+    Rotate(Step, oneshot::Sender<Result<Rotated, SequencerError>>),
     Stop,
 }
 
@@ -102,6 +107,7 @@ pub struct Sequencer {
     invocations: Arc<Invocations>,
     reader: Reader,
     origin: Arc<str>,
+    keyring: Keyring,
     counters: Arc<Counters>,
     signed: watch::Receiver<u64>,
 }
@@ -111,6 +117,23 @@ pub struct Sequencer {
 pub struct Writer {
     commands: Sender<Command>,
     thread: JoinHandle<()>,
+}
+
+/// The hand-over to a new key.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Rotated {
+    /// Number of the new key.
+    pub epoch: u64,
+    /// The new public key.
+    pub key: String,
+    /// The first entry that it speaks for.
+    pub start: u64,
+}
+
+impl From<KeyError> for SequencerError {
+    fn from(error: KeyError) -> Self {
+        Self::Keys(Arc::new(error))
+    }
 }
 
 /// What opening the ledger found.
@@ -145,22 +168,17 @@ impl Sequencer {
         let (sender, receiver) = bounded(QUEUE);
         let counters = Arc::new(Counters::default());
         let (signed_sender, signed) = watch::channel(0);
+        let keyring = keys.keyring();
+        let origin = Arc::from(keys.signing.name());
         let (mut writer, opening) =
-            writer::State::new(log, opened, edge, settings.clone(), keys.signing, counters.clone(), signed_sender)?;
+            writer::State::new(log, opened, edge, settings.clone(), keys, counters.clone(), signed_sender)?;
         writer.record_opening(&opening)?;
         let invocations = writer.invocations();
         let thread = std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || writer.run(&receiver))
             .map_err(|error| SequencerError::Entry(format!("no thread for the ledger: {error}")))?;
-        let handle = Self {
-            commands: sender.clone(),
-            invocations,
-            reader,
-            origin: Arc::from(edge.id.as_str()),
-            counters,
-            signed,
-        };
+        let handle = Self { commands: sender.clone(), invocations, reader, origin, keyring, counters, signed };
         Ok((handle, Writer { commands: sender, thread }, opening))
     }
 
@@ -232,6 +250,30 @@ impl Sequencer {
         receiver.await.map_err(|_| SequencerError::Closed)?
     }
 
+    /// Hands the ledger over to a new key, and destroys the old one.
+    ///
+    /// # Errors
+    /// [`SequencerError`]; then the present key goes on signing.
+    pub async fn rotate(&self) -> Result<Rotated, SequencerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Rotate(Step::Destroyed, sender)).await?;
+        receiver.await.map_err(|_| SequencerError::Closed)?
+    }
+
+    /// As [`Sequencer::rotate`], from a thread outside of the runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rotate_blocking(&self) -> Result<Rotated, SequencerError> {
+        self.rotate_until(Step::Destroyed)
+    }
+
+    fn rotate_until(&self, until: Step) -> Result<Rotated, SequencerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.commands.send(Command::Rotate(until, sender)).map_err(|_| SequencerError::Closed)?;
+        receiver.blocking_recv().map_err(|_| SequencerError::Closed)?
+    }
+
     async fn send(&self, command: Command) -> Result<(), SequencerError> {
         let commands = self.commands.clone();
         let sent = tokio::task::spawn_blocking(move || commands.send(command).is_ok()).await;
@@ -241,6 +283,11 @@ impl Sequencer {
     /// Reads the ledger while it is written.
     pub fn reader(&self) -> Reader {
         self.reader.clone()
+    }
+
+    /// All public keys of the ledger, as they come.
+    pub fn keyring(&self) -> Keyring {
+        self.keyring.clone()
     }
 
     /// Name of the box in its checkpoints.

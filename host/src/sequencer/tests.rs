@@ -1,5 +1,7 @@
 //! The writer, on a real ledger in a temporary folder.
 
+mod rotation;
+
 use super::*;
 use crate::config::{Edge, Ledger, Retention};
 use picket_ledger::checkpoint::SignedCheckpoint;
@@ -26,6 +28,7 @@ fn settings() -> Ledger {
         checkpoint_every: Duration::from_secs(3600),
         heartbeat_every: Duration::from_secs(3600),
         cache: 16 << 20,
+        key_lifetime: None,
     }
 }
 
@@ -103,6 +106,7 @@ fn copy_folder(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             std::fs::create_dir_all(&target).unwrap();
             copy_folder(&entry.path(), &target);
+            std::fs::set_permissions(&target, entry.metadata().unwrap().permissions()).unwrap();
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }

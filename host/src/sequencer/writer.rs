@@ -2,11 +2,12 @@
 
 use super::clock::Clock;
 use super::invocation::Invocations;
-use super::{Command, Counters, Done, Opening, Pending, Placed, SequencerError};
+use super::{Command, Counters, Done, Opening, Pending, Placed, Rotated, SequencerError};
 use crate::config;
+use crate::keys::{self, Keys, Step};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use picket_ledger::entry::{Body, Entry, Heartbeat, Recovery};
-use picket_ledger::{Checkpoint, Hash, SigningKey, hash};
+use picket_ledger::entry::{Body, Entry, Heartbeat, KeyRotation, MAX_FOUND, Recovery, clip_message};
+use picket_ledger::{Checkpoint, Hash, hash};
 use picket_store::{Commit, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Payload};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,14 +23,18 @@ const CEILING: &str = "invocation-ceiling";
 /// Present after a clean end only; holds the next invocation id, u64, big-endian.
 const CLEAN: &str = "clean-end";
 
-/// Incarnation of the ledger. A restored box opens the next one.
-const INCARNATION: u32 = 1;
+/// Pause after a rotation that failed.
+const RETRY: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct State {
     log: Log,
     origin: String,
+    /// Which log of this box it is.
+    incarnation: u32,
     settings: config::Ledger,
-    key: SigningKey,
+    keys: Keys,
+    /// When the present key has lived long enough.
+    rotate_at: Option<Instant>,
     clock: Clock,
     invocations: Arc<Invocations>,
     counters: Arc<Counters>,
@@ -58,7 +63,7 @@ impl State {
         opened: Opened,
         edge: &config::Edge,
         settings: config::Ledger,
-        key: SigningKey,
+        mut keys: Keys,
         counters: Arc<Counters>,
         signed: watch::Sender<u64>,
     ) -> Result<(Self, Opening), SequencerError> {
@@ -68,15 +73,20 @@ impl State {
             let value = reader.named(name).map_err(store)?;
             Ok(value.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
         };
+        // A rotation that a crash cut short is finished or undone before anything is signed.
+        keys.settle(&reader)?;
+        let rotate_at = due(&keys, &settings)?;
         let clean = number(CLEAN)?;
         let first_invocation = clean.or(number(CEILING)?).unwrap_or(0);
         let signed_size = reader.latest_checkpoint().map_err(store)?.map_or(0, |checkpoint| checkpoint.size);
         let opening =
             Opening { fresh: opened.fresh, clean: clean.is_some(), repaired: opened.repaired, size: log.size() };
         let state = Self {
-            origin: edge.id.clone(),
+            origin: keys.signing.name().to_owned(),
+            incarnation: keys::incarnation_of(keys.signing.name(), &edge.id).unwrap_or(1),
             settings,
-            key,
+            keys,
+            rotate_at,
             clock: Clock::new(),
             invocations: Arc::new(Invocations::new(first_invocation, (MAX_GROUP + super::QUEUE + edge.workers) as u64)),
             counters,
@@ -103,14 +113,14 @@ impl State {
             previous_root: self.log.root(),
             first_invocation: self.first_invocation,
             clean: opening.clean || opening.fresh,
-            found: opening.repaired.clone(),
+            found: opening.repaired.iter().take(MAX_FOUND).map(|line| clip_message(line)).collect(),
             heads: Vec::new(),
         });
         let mut group = Group::default();
         // A crash before this commit leaves the ledger as it was found; the next start does the same again.
         group.named.push((CLEAN.to_owned(), None));
         self.place(&mut group, body.into(), Box::new(|_| {}));
-        self.commit(group, true)
+        self.commit(group, true, false)
     }
 
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
@@ -124,6 +134,7 @@ impl State {
                 }
                 Err(RecvTimeoutError::Timeout) => self.idle(),
             }
+            self.rotate_if_due();
         }
         self.close(commands);
     }
@@ -133,11 +144,18 @@ impl State {
         let mut group = Group::default();
         let mut next = Some(first);
         let mut sign = None;
+        let mut rotate = None;
         let mut named = Vec::new();
         let mut stop = false;
         while let Some(command) = next.take() {
             match command {
-                Command::Append(pending, done) => self.place(&mut group, *pending, done),
+                Command::Append(pending, done) => match pending.body {
+                    // Only a rotation makes one, with its boundary and its keys.
+                    Body::KeyRotation(_) => {
+                        done(Err(SequencerError::Entry("a hand-over is no entry of its own".into())))
+                    }
+                    _ => self.place(&mut group, *pending, done),
+                },
                 Command::Named(values, done) => match oversized(None, &values) {
                     None => {
                         group.named.extend(values);
@@ -146,18 +164,27 @@ impl State {
                     Some(error) => drop(done.send(Err(error))),
                 },
                 Command::Checkpoint(done) => sign = Some(done),
+                Command::Rotate(until, done) => rotate = Some((until, done)),
                 Command::Stop => stop = true,
             }
-            if !stop && sign.is_none() && group.entries.len() < MAX_GROUP && group.bytes < MAX_GROUP_BYTES {
+            if !stop
+                && sign.is_none()
+                && rotate.is_none()
+                && group.entries.len() < MAX_GROUP
+                && group.bytes < MAX_GROUP_BYTES
+            {
                 next = commands.try_recv().ok();
             }
         }
-        let outcome = self.commit(group, sign.is_some());
+        let outcome = self.commit(group, sign.is_some(), false);
         for done in named {
             drop(done.send(outcome.clone()));
         }
         if let Some(done) = sign {
             drop(done.send(outcome.map(|()| self.signed_size)));
+        }
+        if let Some((until, done)) = rotate {
+            drop(done.send(self.rotate(until)));
         }
         stop
     }
@@ -167,7 +194,7 @@ impl State {
         let index = self.log.size() + group.entries.len() as u64;
         let now = self.clock.read();
         let entry = Entry {
-            incarnation: INCARNATION,
+            incarnation: self.incarnation,
             index,
             wall_ms: now.wall_ms,
             monotonic_ns: now.monotonic_ns,
@@ -195,7 +222,7 @@ impl State {
     }
 
     /// Makes the group durable, and tells those who wait. Signs a checkpoint in the same commit when one is due.
-    fn commit(&mut self, mut group: Group, sign: bool) -> Result<(), SequencerError> {
+    fn commit(&mut self, mut group: Group, sign: bool, boundary: bool) -> Result<(), SequencerError> {
         let started = Instant::now();
         let count = group.entries.len() as u64;
         let ceiling = self.invocations.wanted_ceiling();
@@ -207,14 +234,15 @@ impl State {
         let tile = size / picket_store::TILE > self.log.size() / picket_store::TILE;
         let sign = size > self.signed_size && (sign || tile || self.checkpoint_due(size, started));
         let signer = |size: u64, root: &Hash| {
-            Checkpoint { origin: self.origin.clone(), size, root: *root, extensions: Vec::new() }.sign(&self.key)
+            Checkpoint { origin: self.origin.clone(), size, root: *root, extensions: Vec::new() }
+                .sign(&self.keys.signing)
         };
         let commit = Commit {
             entries: group.entries,
             payloads: group.payloads,
             named: group.named,
             checkpoint: if sign { Some(&signer) } else { None },
-            ..Commit::default()
+            boundary,
         };
         if commit.entries.is_empty() && commit.named.is_empty() && commit.checkpoint.is_none() {
             return Ok(());
@@ -255,6 +283,39 @@ impl State {
         }
     }
 
+    /// Hands the ledger over to a new key. The rotation entry is alone in its commit, the last under a checkpoint by the
+    /// old key; behind it the new one signs.
+    fn rotate(&mut self, until: Step) -> Result<Rotated, SequencerError> {
+        let next = self.keys.prepare()?;
+        if until < Step::Committed {
+            return Err(SequencerError::Closed);
+        }
+        let index = self.log.size();
+        let epoch = self.keys.chain.current_epoch().number + 1;
+        let rotation = KeyRotation::new(epoch, index, &self.keys.signing.verifier(), &next);
+        let mut group = Group::default();
+        self.place(&mut group, Body::KeyRotation(rotation).into(), Box::new(|_| {}));
+        // A crash inside of it leaves the rotation happened or not; `next.key` is there for either.
+        self.commit(group, true, true)?;
+        let rotated = Rotated { epoch, key: next.verifier().to_string(), start: index + 1 };
+        if let Err(error) = self.keys.hand_over(next, &self.log.reader(), until) {
+            tracing::error!(%error, epoch, "the new key signs, but the old one could not be put away; the next start does it");
+        }
+        self.rotate_at = self.settings.key_lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
+        tracing::info!(epoch, key = rotated.key, start = rotated.start, "the ledger was handed over to a new key");
+        Ok(rotated)
+    }
+
+    fn rotate_if_due(&mut self) {
+        if self.rotate_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        if let Err(error) = self.rotate(Step::Destroyed) {
+            tracing::error!(%error, "the key is due and could not be rotated; it is tried again in an hour");
+            self.rotate_at = Instant::now().checked_add(RETRY);
+        }
+    }
+
     fn checkpoint_due(&self, size: u64, now: Instant) -> bool {
         let waited = self.unsigned_since.map_or(Duration::ZERO, |since| now.duration_since(since));
         size - self.signed_size >= self.settings.checkpoint_entries || waited >= self.settings.checkpoint_every
@@ -263,7 +324,8 @@ impl State {
     /// When something is to be done although nothing was asked for.
     fn deadline(&self) -> Instant {
         let heartbeat = self.last_entry + self.settings.heartbeat_every;
-        self.unsigned_since.map_or(heartbeat, |since| heartbeat.min(since + self.settings.checkpoint_every))
+        let due = self.unsigned_since.map_or(heartbeat, |since| heartbeat.min(since + self.settings.checkpoint_every));
+        self.rotate_at.map_or(due, |rotate| due.min(rotate))
     }
 
     fn idle(&mut self) {
@@ -272,7 +334,7 @@ impl State {
             let body = Body::Heartbeat(Heartbeat { next_invocation: self.invocations.next() });
             self.place(&mut group, body.into(), Box::new(|_| {}));
         }
-        if self.commit(group, true).is_err() {
+        if self.commit(group, true, false).is_err() {
             // The failure is logged and counted; wait for a while instead of trying in a tight loop.
             self.last_entry = Instant::now();
             self.unsigned_since = self.unsigned_since.map(|_| Instant::now());
@@ -288,8 +350,14 @@ impl State {
         self.place(&mut group, Body::Heartbeat(Heartbeat { next_invocation: next }).into(), Box::new(|_| {}));
         group.named.push((CLEAN.to_owned(), Some(next.to_be_bytes().to_vec())));
         // A crash before this commit makes the next start a recovery, which claims nothing false.
-        let _logged = self.commit(group, true);
+        let _logged = self.commit(group, true, false);
     }
+}
+
+/// When the present key is due.
+fn due(keys: &Keys, settings: &config::Ledger) -> Result<Option<Instant>, SequencerError> {
+    let Some(lifetime) = settings.key_lifetime else { return Ok(None) };
+    Ok(Instant::now().checked_add(lifetime.saturating_sub(keys.age()?)))
 }
 
 /// What the store would refuse for its size.

@@ -84,6 +84,31 @@ impl Outbox {
         Ok(self.reader.latest_checkpoint()?.map(|found| (found.size, found.text)))
     }
 
+    /// The checkpoint to show to an auditor that holds `held` entries: the newest, or that of the next hand-over of
+    /// the key, which the auditor must learn of before a later key means anything to it.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub(super) fn shown(&self, held: u64) -> Result<Option<(u64, String)>, OutboxError> {
+        match self.reader.boundaries(held + 1..u64::MAX, 1)?.pop() {
+            Some(end) => Ok(self.reader.checkpoint_at_or_after(end)?.map(|found| (found.size, found.text))),
+            None => self.latest(),
+        }
+    }
+
+    /// The hand-over checkpoint before the one of `size`, for an auditor that does not know the key of that.
+    pub(super) fn shown_before(&self, size: u64) -> Result<Option<(u64, String)>, OutboxError> {
+        let mut from = 1;
+        let mut found = None;
+        loop {
+            let piece = self.reader.boundaries(from..size, MAX_ENDS)?;
+            let Some(last) = piece.last().copied() else { break };
+            (found, from) = (Some(last), last + 1);
+        }
+        let Some(end) = found else { return Ok(None) };
+        Ok(self.reader.checkpoint_at_or_after(end)?.map(|found| (found.size, found.text)))
+    }
+
     /// A value that is kept beside the ledger.
     pub(super) fn named(&self, name: &str) -> Result<Option<Vec<u8>>, OutboxError> {
         Ok(self.reader.named(name)?)
@@ -96,6 +121,9 @@ impl Outbox {
     /// [`OutboxError`].
     pub fn cut(&self, first: u64, limits: CutLimits) -> Result<Option<Segment>, OutboxError> {
         let furthest = first.saturating_add(limits.entries.clamp(1, MAX_SEGMENT_ENTRIES as u64));
+        // Where the key was handed over, a segment ends: at most one key speaks for it.
+        let boundary = self.reader.boundaries(first + 1..u64::MAX, 1)?.pop();
+        let furthest = boundary.map_or(furthest, |end| furthest.min(end));
         let mut ends = self.sizes(first + 1..furthest.saturating_add(1))?;
         if ends.is_empty() {
             ends.extend(self.reader.checkpoint_at_or_after(first + 1)?.map(|found| found.size));
@@ -125,7 +153,9 @@ impl Outbox {
         if range.is_empty() || range.end - range.start > MAX_SEGMENT_ENTRIES as u64 {
             return Ok(None);
         }
-        if self.sizes(range.end..range.end + 1)?.is_empty() {
+        if self.sizes(range.end..range.end + 1)?.is_empty()
+            || !self.reader.boundaries(range.start + 1..range.end, 1)?.is_empty()
+        {
             return Ok(None);
         }
         let mut entries = Vec::new();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use picket_ledger::Segment;
 use picket_ledger::receipt::{CosignerKey, Receipt};
-use picket_ledger::{Segment, SignedCheckpoint, VerifyingKey};
 use serde::Serialize;
 
 use super::answer::{CheckpointAnswer, Conflict, ConflictKind, SegmentAnswer, printable};
@@ -13,6 +13,7 @@ use super::{
     ACKNOWLEDGED_NAME, ALARM_NAME, Alarm, AlarmKind, Client, CutLimits, Outbox, OutboxError, State, SyncError,
 };
 use crate::evidence::RECEIPT_NAME;
+use crate::keys::Keyring;
 
 /// Where a receipt goes that the auditor no longer stands by: it is the evidence.
 const BROKEN_RECEIPT_NAME: &str = "sync/receipt-broken";
@@ -70,7 +71,7 @@ pub struct Uplink {
     keeper: Arc<dyn Keeper>,
     client: Client,
     origin: String,
-    edge: VerifyingKey,
+    keys: Keyring,
     auditor: CosignerKey,
     limits: CutLimits,
     /// Bytes of a segment now, at most those of `limits`: halved by each request that takes too long, doubled by
@@ -86,7 +87,7 @@ impl std::fmt::Debug for Uplink {
 }
 
 impl Uplink {
-    /// The way from the ledger behind `reader`, signed by `edge`, to the auditor behind `client`, whose
+    /// The way from the ledger behind `reader`, signed by `keys`, to the auditor behind `client`, whose
     /// receipts `auditor` verifies. Takes up the stored acknowledgement and alarm.
     ///
     /// # Errors
@@ -95,7 +96,7 @@ impl Uplink {
         reader: picket_store::Reader,
         keeper: Arc<dyn Keeper>,
         client: Client,
-        edge: VerifyingKey,
+        keys: Keyring,
         auditor: CosignerKey,
         limits: CutLimits,
     ) -> Result<Self, OutboxError> {
@@ -103,13 +104,13 @@ impl Uplink {
         let acknowledged = reader.named(ACKNOWLEDGED_NAME)?.and_then(|bytes| bytes.try_into().ok());
         state.acknowledged.store(acknowledged.map_or(0, u64::from_be_bytes), Ordering::Relaxed);
         state.set_alarm(reader.named(ALARM_NAME)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()));
-        let origin = edge.name().to_owned();
+        let origin = keys.chain().origin().to_owned();
         let outbox = Outbox::new(reader, &origin);
         if let Some((size, _)) = outbox.latest()? {
             state.signed.store(size, Ordering::Relaxed);
         }
         let bytes = AtomicUsize::new(limits.bytes);
-        Ok(Self { outbox, keeper, client, origin, edge, auditor, limits, bytes, state })
+        Ok(Self { outbox, keeper, client, origin, keys, auditor, limits, bytes, state })
     }
 
     /// Counters and alarm, shared.
@@ -158,10 +159,22 @@ impl Uplink {
         if let Some(alarm) = self.state.alarm().filter(|alarm| alarm.kind.stops()) {
             return Err(SyncError::Alarm(alarm));
         }
-        let Some((size, note)) = self.outbox.latest()? else { return Ok(()) };
-        self.state.signed.store(size, Ordering::Relaxed);
-        report.signed = size;
-        let mut next = match self.client.checkpoint(&self.origin, &note).await? {
+        let Some((newest, _)) = self.outbox.latest()? else { return Ok(()) };
+        self.state.signed.store(newest, Ordering::Relaxed);
+        report.signed = newest;
+        // One epoch of keys after the other; usually there is one.
+        loop {
+            let size = self.send_epoch(report).await?;
+            if size >= newest || self.acknowledged() < size {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends up to the next hand-over of the key, or to the newest checkpoint; returns how far that was.
+    async fn send_epoch(&self, report: &mut Report) -> Result<u64, SyncError> {
+        let Some((size, answer)) = self.show().await? else { return Ok(u64::MAX) };
+        let mut next = match answer {
             CheckpointAnswer::Next(next) => next,
             CheckpointAnswer::Conflict(conflict) => self.conflict(conflict, size).await?,
         };
@@ -186,7 +199,21 @@ impl Uplink {
                 Shipped::TooLarge(bytes) => limits = self.smaller(&segment, bytes).await?,
             }
         }
-        Ok(())
+        Ok(size)
+    }
+
+    /// Shows the auditor where this ledger stands. One that lost what it knew may know earlier keys alone.
+    async fn show(&self) -> Result<Option<(u64, CheckpointAnswer)>, SyncError> {
+        let Some((mut size, mut note)) = self.outbox.shown(self.acknowledged())? else { return Ok(None) };
+        loop {
+            match self.client.checkpoint(&self.origin, &note).await {
+                Ok(answer) => return Ok(Some((size, answer))),
+                Err(error @ SyncError::Refused { .. }) => {
+                    (size, note) = self.outbox.shown_before(size)?.ok_or(error)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Settles where the auditor wants to go on with what we know to be acknowledged.
@@ -257,9 +284,11 @@ impl Uplink {
 
     /// Counts a receipt only if both signatures hold and it speaks of the very checkpoint that was sent.
     async fn accept(&self, segment: &Segment, size: u64, text: String) -> Result<(), SyncError> {
-        let sent = SignedCheckpoint::open(&segment.checkpoint, &self.edge)
+        let keys = self.keys.chain();
+        let sent = keys
+            .open(&segment.checkpoint)
             .map_err(|source| OutboxError::Segment { first: segment.first, source: source.into() })?;
-        let receipt = Receipt::open(&text, &self.edge, &self.auditor).map_err(|source| {
+        let receipt = Receipt::open(&text, keys.key_at(size), &self.auditor).map_err(|source| {
             self.state.bad_receipts.fetch_add(1, Ordering::Relaxed);
             SyncError::Receipt { size, source }
         })?;

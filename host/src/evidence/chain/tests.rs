@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use picket_ledger::entry::{Decision, GuardResult, Link, Mode, Outcome, Start};
-use picket_ledger::{Checkpoint, Entry, SigningKey};
+use picket_ledger::{Checkpoint, Entry, KeyChain, SigningKey};
 use picket_store::{Commit, Log, Options};
 
 use super::super::export;
@@ -96,6 +96,10 @@ fn load(settings: Hash) -> Body {
 
 fn config(digest: Hash) -> Body {
     Body::Config(picket_ledger::entry::Config { digest, document: "x".to_owned() })
+}
+
+fn keys() -> KeyChain {
+    KeyChain::new(signing().verifier())
 }
 
 fn signing() -> SigningKey {
@@ -221,8 +225,8 @@ fn an_id_used_again_means_the_newest_and_names_the_older() {
 #[test]
 fn every_single_bit_flip_of_a_segment_is_found() {
     let (evidence, _log, _folder) = ledger(vec![config(OTHER), load(OTHER), verdict("a", 0)]);
-    let key = signing().verifier();
-    let bytes = export(&evidence, 1, None).unwrap().encode().unwrap();
+    let key = keys();
+    let bytes = export(&evidence, &keys(), 1, None).unwrap().encode().unwrap();
     let verified = verify_file(&bytes, &key, None).unwrap();
     assert_eq!((verified.what, verified.first, verified.entries, verified.size), ("segment", 1, 2, 3));
     for bit in 0..bytes.len() * 8 {
@@ -238,9 +242,9 @@ fn every_single_bit_flip_of_a_segment_is_found() {
 #[test]
 fn every_single_bit_flip_of_a_bundle_is_found() {
     let (evidence, _log, _folder) = ledger(vec![config(OTHER), load(OTHER), config(POLICY)]);
-    let key = signing().verifier();
+    let key = keys();
     let entry = evidence.entry(1).unwrap().unwrap();
-    let text = bundle(&evidence, 1, entry).unwrap().encode();
+    let text = bundle(&evidence, &keys(), 1, entry).unwrap().encode();
     assert_eq!(verify_file(text.as_bytes(), &key, None).unwrap().first, 1);
     for bit in 0..text.len() * 8 {
         let mut flipped = text.clone().into_bytes();
@@ -253,16 +257,16 @@ fn every_single_bit_flip_of_a_bundle_is_found() {
 fn evidence_of_another_box_or_without_the_auditor_is_refused() {
     let (evidence, _log, _folder) = ledger(vec![config(OTHER)]);
     let entry = evidence.entry(0).unwrap().unwrap();
-    let text = bundle(&evidence, 0, entry).unwrap().encode();
-    let other = SigningKey::from_seed("box-1", &[2; 32]).unwrap().verifier();
+    let text = bundle(&evidence, &keys(), 0, entry).unwrap().encode();
+    let other = KeyChain::new(SigningKey::from_seed("box-1", &[2; 32]).unwrap().verifier());
     assert!(verify_file(text.as_bytes(), &other, None).is_err());
     let auditor = SigningKey::from_seed("auditor-1", &[3; 32]).unwrap();
     let cosigner = picket_ledger::receipt::CosignerKey::of(&auditor);
-    assert!(verify_file(text.as_bytes(), &signing().verifier(), Some(&cosigner)).is_err());
-    let mut made = bundle(&evidence, 0, evidence.entry(0).unwrap().unwrap()).unwrap();
-    let note = newest_checkpoint(&evidence, 0).unwrap();
+    assert!(verify_file(text.as_bytes(), &keys(), Some(&cosigner)).is_err());
+    let mut made = bundle(&evidence, &keys(), 0, evidence.entry(0).unwrap().unwrap()).unwrap();
+    let note = newest_checkpoint(&evidence, &keys(), 0).unwrap();
     made.checkpoint = picket_ledger::receipt::cosign(&note, &auditor, 1_800_000_000).unwrap();
-    let verified = verify_file(made.encode().as_bytes(), &signing().verifier(), Some(&cosigner)).unwrap();
+    let verified = verify_file(made.encode().as_bytes(), &keys(), Some(&cosigner)).unwrap();
     assert_eq!(verified.received, Some(1_800_000_000));
 }
 
@@ -271,11 +275,11 @@ fn export_ends_at_checkpoints_and_names_what_is_not_covered() {
     let (evidence, mut log, _folder) = ledger(vec![config(OTHER), load(OTHER)]);
     let entry = Entry { incarnation: 1, index: 2, wall_ms: 1, monotonic_ns: 1, boot: [0; 16], body: config(POLICY) };
     log.commit(Commit { entries: vec![entry.encode().unwrap()], ..Commit::default() }).unwrap();
-    assert_eq!(export(&evidence, 0, Some(1)).unwrap().entries.len(), 2);
-    assert_eq!(export(&evidence, 1, None).unwrap().entries.len(), 1);
-    let error = export(&evidence, 2, None).unwrap_err();
+    assert_eq!(export(&evidence, &keys(), 0, Some(1)).unwrap().entries.len(), 2);
+    assert_eq!(export(&evidence, &keys(), 1, None).unwrap().entries.len(), 1);
+    let error = export(&evidence, &keys(), 2, None).unwrap_err();
     assert!(matches!(error, EvidenceError::NotCovered { index: 2, size: 2 }), "{error:?}");
-    assert!(matches!(export(&evidence, 0, Some(3)), Err(EvidenceError::NotCovered { .. })));
+    assert!(matches!(export(&evidence, &keys(), 0, Some(3)), Err(EvidenceError::NotCovered { .. })));
     let bytes = evidence.entry(2).unwrap().unwrap();
-    assert!(matches!(bundle(&evidence, 2, bytes), Err(EvidenceError::NotCovered { index: 2, size: 2 })));
+    assert!(matches!(bundle(&evidence, &keys(), 2, bytes), Err(EvidenceError::NotCovered { index: 2, size: 2 })));
 }

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use picket_ledger::entry::{Body, Heartbeat};
-use picket_ledger::{Checkpoint, Entry, Hash, SigningKey, VerifyingKey};
+use picket_ledger::{Checkpoint, Entry, Hash, KeyChain, SigningKey, VerifyingKey};
 use picket_store::{Commit, Log, Options, Reader};
+
+use crate::keys::Keyring;
 
 use super::super::{Client, ClientOptions, CutLimits, Uplink};
 use super::auditor::{Fake, TIMEOUT};
@@ -65,7 +67,8 @@ impl Ledger {
     fn make(&self, url: &str, auditor: &Fake, limits: CutLimits) -> Uplink {
         let options = ClientOptions { url: url.to_owned(), timeout: TIMEOUT };
         let client = Client::new(&options).unwrap();
-        Uplink::new(self.reader(), self.log.clone(), client, self.key(), auditor.key(), limits).unwrap()
+        let keys = Keyring::new(KeyChain::new(self.key()));
+        Uplink::new(self.reader(), self.log.clone(), client, keys, auditor.key(), limits).unwrap()
     }
 }
 
