@@ -3,7 +3,8 @@
 
     check_cases.py [--verbose] cases.jsonl...
 
-A case is a line of JSON: its name, the key, whether the evidence holds, and the evidence itself in base64.
+A case is a line of JSON: its name, the first key, whether the evidence holds, and the evidence itself in base64;
+where it needs them, the chain of keys in base64, and the auditor's key.
 Exit code: 0 all verdicts are as stated, 1 some are not.
 """
 
@@ -19,9 +20,11 @@ def verdict(case):
     data = base64.b64decode(case["data"], validate=True)
     auditor = case.get("auditor_key")
     try:
-        key = picket_verify.Key(case["key"], picket_verify.NOTE_KEY)
+        keys = picket_verify.Keys(picket_verify.Key(case["key"], picket_verify.NOTE_KEY))
+        if "chain" in case:
+            keys.read(base64.b64decode(case["chain"], validate=True).decode())
         auditor = picket_verify.Key(auditor, picket_verify.COSIGNER_KEY) if auditor else None
-        picket_verify.verify_bytes(data, key, auditor)
+        picket_verify.verify_bytes(data, keys, auditor)
     except picket_verify.Bad as bad:
         return str(bad)
     return None

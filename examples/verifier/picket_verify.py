@@ -5,10 +5,10 @@
 A second implementation of docs/ledger-format.md, written from that page and from public specifications, on the
 libraries `cryptography` (Ed25519) and `cbor2` (CBOR). It shares no code with Picket.
 
-    picket_verify.py --key NAME+ID+BASE64 [--auditor-key KEY] PATH...
+    picket_verify.py --key NAME+ID+BASE64 [--chain FILE] [--auditor-key KEY] PATH...
 
 A PATH is a segment, a .tlog-proof bundle, or a folder of segments, which must join without a gap. A key may also be
-the name of a file that holds it. Exit code: 0 everything holds, 1 something does not, 2 nothing could be checked.
+the name of a file that holds it. It is the first key of the log; a chain (keys.chain) leads from it to later ones. Exit code: 0 everything holds, 1 something does not, 2 nothing could be checked.
 """
 
 import argparse
@@ -34,9 +34,12 @@ MAX_SEGMENT_ENTRIES = 65_536
 MAX_ENTRY = 262_144
 MAX_NOTE = 65_536
 MAX_BUNDLE = 423_252
+MAX_CHAIN = 16_777_216
+MAX_KEYS = 4_096
 MAX_SIGNATURES = 64
 MAX_PROOF = 64
 NOTE_KEY, COSIGNER_KEY = 0x01, 0x04
+ROTATION = 13
 U32, U64, I64 = 1 << 32, 1 << 64, 1 << 63
 
 
@@ -498,13 +501,108 @@ def check_entry(data, index):
     return value
 
 
-# ---- segments and bundles --------------------------------------------------------------------------------------
+# ---- bundles, C2SP tlog-proof ----------------------------------------------------------------------------------
+
+BUNDLE_HEADER = "c2sp.org/tlog-proof@v1"
+
+
+class Bundle:
+    """The proof of one entry, read and not yet verified."""
+
+    def __init__(self, text):
+        need(len(text.encode()) <= MAX_BUNDLE, f"the bundle has more than {MAX_BUNDLE} bytes")
+        head, separator, self.note = text.partition("\n\n")
+        need(separator, "the bundle has no empty line before its checkpoint")
+        lines = head.split("\n")
+        need(lines.pop(0) == BUNDLE_HEADER, "line 1 is not the header of a .tlog-proof")
+        need(lines and lines[0].startswith("extra "), "the bundle does not hold the entry that it is about")
+        self.entry = from_base64(lines.pop(0)[len("extra ") :])
+        need(self.entry is not None, "line 2: the entry is not in canonical base64")
+        need(lines and lines[0].startswith("index "), "line 3 is not `index` and a number")
+        self.index = decimal(lines.pop(0)[len("index ") :])
+        need(self.index is not None, "line 3 is not `index` and a decimal number")
+        need(len(lines) <= MAX_PROOF, f"the proof has more than {MAX_PROOF} hashes")
+        self.proof = [from_base64(line) for line in lines]
+        for number, node in enumerate(self.proof, 4):
+            need(node is not None and len(node) == 32, f"line {number} is not a hash in base64")
+
+    def verify(self, keys):
+        """The checkpoint that holds, and the entry, taken apart."""
+        epoch = keys.epoch_of(self.index)
+        checkpoint = Checkpoint(self.note, epoch.key)
+        check_inclusion(self.index, checkpoint.size, leaf_hash(self.entry), self.proof, checkpoint.root)
+        epoch.must_hold(self.index, checkpoint.size)
+        return checkpoint, check_entry(self.entry, self.index)
+
+
+# ---- epochs of keys --------------------------------------------------------------------------------------------
+
+
+class Epoch:
+    """A key, and the entries start <= index < end that it speaks for; `root` is that of the log below them."""
+
+    def __init__(self, number, key, start, root):
+        self.number, self.key, self.start, self.end, self.root = number, key, start, None, root
+
+    def must_hold(self, first, size):
+        ends = self.end is not None and size > self.end
+        need(not ends, f"key {self.key.id.hex()} of epoch {self.number} does not speak for all of {first} to {size - 1}")
+
+
+class Keys:
+    """The keys of a log, from a first one that is trusted to the newest one that is known."""
+
+    def __init__(self, key):
+        self.epochs = [Epoch(0, key, 0, None)]
+
+    def epoch_of(self, index):
+        return max((epoch for epoch in self.epochs if epoch.start <= index), key=lambda epoch: epoch.start)
+
+    def learn(self, index, entry, size, root):
+        """From the verified rotation entry at `index` under a verified checkpoint of the current key."""
+        current = self.epochs[-1]
+        need(len(self.epochs) < MAX_KEYS, f"the log has more than {MAX_KEYS} keys")
+        need(index >= current.start, f"the hand-over at {index} lies before the current epoch")
+        need(entry[1] == ROTATION, f"entry {index} is no key rotation")
+        need(size == index + 1, f"the rotation at {index} is not the last entry under its checkpoint of {size}")
+        number, text, possession = entry[7]
+        need(number == current.number + 1, f"the rotation at {index} is to epoch {number}, not {current.number + 1}")
+        try:
+            key = Key(text, NOTE_KEY)
+        except Bad as bad:
+            raise Bad(f"the new key of the rotation at {index}: {bad}") from None
+        need(key.name == current.key.name, f"the rotation at {index} is to a key of another name")
+        need(all(key.raw != epoch.key.raw for epoch in self.epochs), f"the rotation at {index} is to a key used before")
+        lines = ["picket key rotation v1", key.name, number, index, current.key.text, key.text]
+        statement = "".join(f"{line}\n" for line in lines)
+        key.verify(possession, statement.encode(), f"the possession in the rotation at {index}")
+        current.end = size
+        self.epochs.append(Epoch(number, key, size, root))
+
+    def read(self, text):
+        """Follows a keys.chain from the first key."""
+        need(len(text.encode()) <= MAX_CHAIN, f"the chain has more than {MAX_CHAIN} bytes")
+        first, separator, rest = text.partition("\n")
+        need(separator and first == self.epochs[0].key.text, "the first line of the chain is not the key that is trusted")
+        before, *bundles = re.split(rf"(?m)^(?={re.escape(BUNDLE_HEADER)}$)", rest)
+        need(not before, "line 2 of the chain is not the header of a .tlog-proof")
+        for number, part in enumerate(bundles, 1):
+            try:
+                bundle = Bundle(part)
+                need(bundle.index >= self.epochs[-1].start, f"entry {bundle.index} lies before the current epoch")
+                checkpoint, entry = bundle.verify(self)
+                self.learn(bundle.index, entry, checkpoint.size, checkpoint.root)
+            except Bad as bad:
+                raise Bad(f"hand-over {number} of the chain: {bad}") from None
+
+
+# ---- segments --------------------------------------------------------------------------------------------------
 
 
 class Segment:
     """A segment that has been verified; `after` is the frontier of the log behind it."""
 
-    def __init__(self, data, key):
+    def __init__(self, data, keys):
         need(len(data) <= MAX_SEGMENT, f"the segment has more than {MAX_SEGMENT} bytes")
         need(data.startswith(b"\x87\x6epicket.segment"), "it does not start as a segment does, nor as a bundle")
         value = from_cbor(data, "the segment")
@@ -525,7 +623,9 @@ class Segment:
             need(type(entry) is bytes and 1 <= len(entry) <= MAX_ENTRY, f"entry {index} is not 1 to {MAX_ENTRY} bytes")
         need(type(note) is str, "the segment's checkpoint is no text")
 
-        checkpoint = Checkpoint(note, key, alone=True)
+        self.epoch = keys.epoch_of(first)
+        self.epoch.must_hold(first, self.end)
+        checkpoint = Checkpoint(note, self.epoch.key, alone=True)
         need(checkpoint.origin == origin, f"a segment of {origin!r} with a checkpoint of {checkpoint.origin!r}")
         need(
             checkpoint.size == self.end,
@@ -536,11 +636,19 @@ class Segment:
             append(self.after, index, leaf_hash(entry))
         self.origin, self.root = origin, checkpoint.root
         need(root_of(self.after) == self.root, "the entries of the segment do not give the root of its checkpoint")
-        self.entries = [check_entry(entry, index) for index, entry in enumerate(entries, first)]
+        if self.epoch.start == first and self.epoch.root is not None:
+            need(
+                root_of(self.before) == self.epoch.root,
+                f"the segment continues another log of {first} entries than the one that was handed over",
+            )
+        for index, entry in enumerate(entries, first):
+            self.last = check_entry(entry, index)
+            ends = index + 1 == self.end and self.epoch.end in (None, self.end)
+            need(ends or self.last[1] != ROTATION, f"entry {index} is a key rotation inside of the segment")
 
 
-def verify_segment(data, key):
-    segment = Segment(data, key)
+def verify_segment(data, keys):
+    segment = Segment(data, keys)
     return {
         "what": "segment",
         "origin": segment.origin,
@@ -549,79 +657,76 @@ def verify_segment(data, key):
         "size": segment.end,
         "root": segment.root.hex(),
         "root_before": root_of(segment.before).hex(),
+        "key": segment.epoch.key.text,
     }
 
 
-def verify_folder(folder, key):
-    """Every *.segment in a folder: each holds, and each continues the one before without a gap."""
-    names = sorted(entry for entry in os.listdir(folder) if entry.endswith(".segment"))
+def first_of(data):
+    """Where a segment claims to start, to sort by; what cannot be read comes first, and is refused there."""
+    try:
+        first = cbor2.loads(data)[3]
+        return first if type(first) is int else -1
+    except Exception:
+        return -1
+
+
+def verify_folder(folder, keys):
+    """Every *.segment in a folder: each holds, and each continues the one before without a gap.
+
+    Hand-overs of keys are learned on the way, so that no chain is needed when the folder has them all.
+    """
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".segment"))
     if not names:
         raise Usage(f"{folder}: no *.segment in it")
-    segments = []
+    names.sort(key=lambda file: first_of(read(os.path.join(folder, file))))
+    begin = last = last_file = None
     for file in names:
         try:
             data = read(os.path.join(folder, file))
-            segment = Segment(data, key)
+            segment = Segment(data, keys)
             sealed = re.fullmatch(r"([0-9]{20})-([0-9]{20})-([0-9a-f]{64})\.segment", file, re.ASCII)
             if sealed:
                 found = (segment.first, segment.end, hashlib.sha256(data).hexdigest())
                 said = (int(sealed[1]), int(sealed[2]), sealed[3])
                 need(found == said, "its name says another range or digest than it has")
+            if segment.last[1] == ROTATION and segment.end > keys.epochs[-1].start:
+                keys.learn(segment.end - 1, segment.last, segment.end, segment.root)
         except Bad as bad:
             raise Bad(f"{file}: {bad}") from None
-        segments.append((segment, file))
-    segments.sort(key=lambda pair: (pair[0].first, pair[0].end))
-    (first, _), *_ = segments
-    last, last_file = segments[0]
-    for segment, file in segments[1:]:
-        need(segment.first <= last.end, f"GAP: entries {last.end} to {segment.first - 1} are missing before {file}")
-        need(segment.first >= last.end, f"{file} and {last_file} overlap: both have entry {segment.first}")
-        need(
-            segment.before == last.after,
-            f"FORK: {file} continues another log of {segment.first} entries than {last_file} ends with; keep both",
-        )
+        if last is None:
+            begin = segment
+        else:
+            need(segment.first <= last.end, f"GAP: entries {last.end} to {segment.first - 1} are missing before {file}")
+            need(segment.first >= last.end, f"{file} and {last_file} overlap: both have entry {segment.first}")
+            need(
+                segment.before == last.after,
+                f"FORK: {file} continues another log of {segment.first} entries than {last_file} ends with; keep both",
+            )
         last, last_file = segment, file
     return {
         "what": "folder",
         "origin": last.origin,
-        "first": first.first,
-        "entries": last.end - first.first,
-        "segments": len(segments),
+        "first": begin.first,
+        "entries": last.end - begin.first,
+        "segments": len(names),
         "size": last.end,
         "root": last.root.hex(),
-        "root_before": root_of(first.before).hex(),
+        "root_before": root_of(begin.before).hex(),
+        "key": last.epoch.key.text,
     }
 
 
-BUNDLE_HEADER = "c2sp.org/tlog-proof@v1"
-
-
-def verify_bundle(data, key, auditor):
-    need(len(data) <= MAX_BUNDLE, f"the bundle has more than {MAX_BUNDLE} bytes")
-    head, separator, note = utf8(data, "the bundle").partition("\n\n")
-    need(separator, "the bundle has no empty line before its checkpoint")
-    lines = head.split("\n")
-    need(lines.pop(0) == BUNDLE_HEADER, "line 1 is not the header of a .tlog-proof")
-    need(lines and lines[0].startswith("extra "), "the bundle does not hold the entry that it is about")
-    entry = from_base64(lines.pop(0)[len("extra ") :])
-    need(entry is not None, "line 2: the entry is not in canonical base64")
-    need(lines and lines[0].startswith("index "), "line 3 is not `index` and a number")
-    index = decimal(lines.pop(0)[len("index ") :])
-    need(index is not None, "line 3 is not `index` and a decimal number")
-    need(len(lines) <= MAX_PROOF, f"the proof has more than {MAX_PROOF} hashes")
-    proof = [from_base64(line) for line in lines]
-    for number, node in enumerate(proof, 4):
-        need(node is not None and len(node) == 32, f"line {number} is not a hash in base64")
-    checkpoint = Checkpoint(note, key)
-    check_inclusion(index, checkpoint.size, leaf_hash(entry), proof, checkpoint.root)
-    check_entry(entry, index)
+def verify_bundle(data, keys, auditor):
+    bundle = Bundle(utf8(data, "the bundle"))
+    checkpoint, _ = bundle.verify(keys)
     result = {
         "what": "bundle",
         "origin": checkpoint.origin,
-        "first": index,
+        "first": bundle.index,
         "entries": 1,
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),
+        "key": keys.epoch_of(bundle.index).key.text,
     }
     if auditor:
         result["received"] = checkpoint.cosigned(auditor)
@@ -650,19 +755,29 @@ def key_from(argument, kind):
         raise Usage(f"key {argument}: {bad}") from None
 
 
-def verify(target, key, auditor):
+def keys_from(key, chain):
+    keys = Keys(key)
+    if chain:
+        try:
+            keys.read(utf8(read(chain), "the chain"))
+        except Bad as bad:
+            raise Usage(f"{chain}: {bad}") from None
+    return keys
+
+
+def verify(target, keys, auditor):
     if os.path.isdir(target):
-        return verify_folder(target, key)
-    return verify_bytes(read(target), key, auditor)
+        return verify_folder(target, keys)
+    return verify_bytes(read(target), keys, auditor)
 
 
-def verify_bytes(data, key, auditor):
+def verify_bytes(data, keys, auditor):
     if data.startswith(BUNDLE_HEADER.encode() + b"\n"):
-        return verify_bundle(data, key, auditor)
-    return verify_segment(data, key)
+        return verify_bundle(data, keys, auditor)
+    return verify_segment(data, keys)
 
 
-def tell(target, result, key, as_json):
+def tell(target, result, as_json):
     if as_json:
         print(json.dumps({"file": target, **result}))
     elif result["verified"]:
@@ -672,7 +787,7 @@ def tell(target, result, key, as_json):
         print(f"  under its checkpoint of {result['size']} entries, root {result['root']}")
         if result["what"] != "bundle" and first > 0:
             print(f"  continues a log of {first} entries with root {result['root_before']}, which is not checked here")
-        print(f"  signed by {key.text}")
+        print(f"  signed by {result['key']}")
         if "received" in result:
             print(f"  cosigned by the auditor {result['received']} seconds after 1970-01-01T00:00:00Z")
     else:
@@ -682,7 +797,8 @@ def tell(target, result, key, as_json):
 def main():
     parser = argparse.ArgumentParser(description="Verifies segments and .tlog-proof bundles of a Picket box, offline.")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a segment, a bundle, or a folder of segments")
-    parser.add_argument("--key", required=True, help="the box's public key, name+id+base64, or a file that holds it")
+    parser.add_argument("--key", required=True, help="the box's first public key, name+id+base64, or a file")
+    parser.add_argument("--chain", metavar="FILE", help="keys.chain: leads from that key to those that replaced it")
     parser.add_argument("--auditor-key", help="the auditor's; its cosignature is then demanded of bundles")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each PATH")
     arguments = parser.parse_args()
@@ -698,7 +814,8 @@ def main():
         return 2
     for target in arguments.paths:
         try:
-            result = {"verified": True, **verify(target, key, auditor)}
+            # A folder may teach the keys; each path starts from what was given.
+            result = {"verified": True, **verify(target, keys_from(key, arguments.chain), auditor)}
         except Bad as bad:
             result = {"verified": False, "message": str(bad)}
             code = max(code, 1)
@@ -706,7 +823,7 @@ def main():
             print(error, file=sys.stderr)
             code = 2
             continue
-        tell(target, result, key, arguments.json)
+        tell(target, result, arguments.json)
     return code
 
 

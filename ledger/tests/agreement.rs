@@ -187,6 +187,22 @@ fn the_script_says_by_its_exit_code_what_holds() {
         assert_eq!(found, Some(code), "{path}: {text}");
         assert!(text.contains(says), "{path}: {text}");
     }
+    // Hand-overs are learned on the way through a folder; a lone segment of a later epoch needs the chain.
+    let (segments, chain) = damage::chains::folder();
+    let epochs = folder_of("epochs", &segments);
+    let chain_file = whole.join("keys.chain");
+    fs::write(&chain_file, chain).unwrap();
+    let last = shown(&epochs.join("c.segment"));
+    for (code, arguments) in [
+        (0, vec![shown(&epochs)]),
+        (1, vec![last.clone()]),
+        (0, vec!["--chain".into(), shown(&chain_file), last.clone()]),
+        (2, vec!["--chain".into(), shown(&file), last]),
+    ] {
+        let arguments: Vec<&str> = ["--key", &key].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+        let (found, text) = run(&arguments);
+        assert_eq!(found, Some(code), "{arguments:?}: {text}");
+    }
     let (code, text) = run(&["--key", &key, "--json", &shown(&file), &shown(&gap)]);
     assert_eq!(code, Some(1));
     let verified: Vec<bool> = text

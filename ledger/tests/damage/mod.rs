@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod bundles;
+pub(crate) mod chains;
 mod entries;
 mod notes;
 mod segments;
@@ -14,11 +15,11 @@ use picket_ledger::bundle::Bundle;
 use picket_ledger::checkpoint::Checkpoint;
 use picket_ledger::entry::{Body, Heartbeat};
 use picket_ledger::hash::leaf_hash;
-use picket_ledger::note::{SigningKey, VerifyingKey};
+use picket_ledger::note::SigningKey;
 use picket_ledger::receipt::{CosignerKey, Receipt, cosign};
 use picket_ledger::segment::{Segment, SegmentRef};
 use picket_ledger::tree::{CompactRange, NodeSource, inclusion_proof};
-use picket_ledger::{Entry, Hash};
+use picket_ledger::{Entry, Hash, KeyChain};
 use serde_json::{Value, json};
 
 use crate::common;
@@ -42,11 +43,13 @@ pub(crate) struct Case {
     pub(crate) holds: bool,
     /// Whether the auditor's cosignature is demanded.
     pub(crate) cosigned: bool,
+    /// The chain of keys that comes with it.
+    pub(crate) chain: Option<String>,
 }
 
 impl Case {
     pub(crate) fn good(name: &str, data: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.to_owned(), data: data.into(), holds: true, cosigned: false }
+        Self { name: name.to_owned(), data: data.into(), holds: true, cosigned: false, chain: None }
     }
 
     pub(crate) fn bad(name: &str, data: impl Into<Vec<u8>>) -> Self {
@@ -57,9 +60,18 @@ impl Case {
         Self { cosigned: true, ..self }
     }
 
+    pub(crate) fn with_chain(self, chain: &str) -> Self {
+        Self { chain: Some(chain.to_owned()), ..self }
+    }
+
     /// What our own verifier says: the steps of `picket verify FILE`.
     pub(crate) fn verdict(&self) -> Result<(), String> {
-        verify(&self.data, &signer().verifier(), self.cosigned.then(|| CosignerKey::of(&auditor())).as_ref())
+        let first = signer().verifier();
+        let keys = match &self.chain {
+            None => KeyChain::new(first),
+            Some(text) => KeyChain::parse(text, &first).map_err(|error| explain(&error))?,
+        };
+        verify(&self.data, &keys, self.cosigned.then(|| CosignerKey::of(&auditor())).as_ref())
     }
 
     /// One line of a case file.
@@ -70,6 +82,9 @@ impl Case {
             "key": signer().verifier().to_string(),
             "data": STANDARD.encode(&self.data),
         });
+        if let Some(chain) = &self.chain {
+            value["chain"] = STANDARD.encode(chain).into();
+        }
         if self.cosigned {
             value["auditor_key"] = CosignerKey::of(&auditor()).to_string().into();
         }
@@ -79,7 +94,10 @@ impl Case {
 
 /// Every case, good ones first in each group.
 pub(crate) fn cases() -> Vec<Case> {
-    [segments::cases(), notes::cases(), entries::cases(), bundles::cases()].into_iter().flatten().collect()
+    [segments::cases(), notes::cases(), entries::cases(), bundles::cases(), chains::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 pub(crate) fn signer() -> SigningKey {
@@ -90,26 +108,29 @@ pub(crate) fn auditor() -> SigningKey {
     common::key("auditor")
 }
 
-fn verify(data: &[u8], key: &VerifyingKey, auditor: Option<&CosignerKey>) -> Result<(), String> {
-    let text = |error: &dyn std::error::Error| match error.source() {
-        Some(source) => format!("{error}: {source}"),
+fn explain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", explain(source)),
         None => error.to_string(),
-    };
-    if !data.starts_with(b"c2sp.org/tlog-proof@v1\n") {
-        let segment = SegmentRef::parse(data).map_err(|error| text(&error))?;
-        segment.verify(key).map_err(|error| text(&error))?;
-        return segment.check_entries().map_err(|error| text(&error));
     }
-    let bundle = std::str::from_utf8(data).map_err(|error| error.to_string())?;
-    let verified = Bundle::parse(bundle).and_then(|bundle| bundle.verify(key)).map_err(|error| text(&error))?;
-    let entry = Entry::decode(&verified.entry).map_err(|error| text(&error))?;
+}
+
+fn verify(data: &[u8], keys: &KeyChain, auditor: Option<&CosignerKey>) -> Result<(), String> {
+    if !data.starts_with(b"c2sp.org/tlog-proof@v1\n") {
+        let segment = SegmentRef::parse(data).map_err(|error| explain(&error))?;
+        keys.verify_segment(&segment).map_err(|error| explain(&error))?;
+        return segment.check_entries().map_err(|error| explain(&error));
+    }
+    let bundle = std::str::from_utf8(data).map_err(|error| explain(&error))?;
+    let bundle = Bundle::parse(bundle).map_err(|error| explain(&error))?;
+    let verified = keys.verify_bundle(&bundle).map_err(|error| explain(&error))?;
+    let entry = Entry::decode(&verified.entry).map_err(|error| explain(&error))?;
     if entry.index != verified.index {
         return Err(format!("entry {} says that it is entry {}", verified.index, entry.index));
     }
-    match auditor {
-        None => Ok(()),
-        Some(auditor) => Receipt::open(&verified.checkpoint.text, key, auditor).map(drop).map_err(|error| text(&error)),
-    }
+    let Some(auditor) = auditor else { return Ok(()) };
+    let key = &keys.epoch_of(verified.index).key;
+    Receipt::open(&verified.checkpoint.text, key, auditor).map(drop).map_err(|error| explain(&error))
 }
 
 /// A log of encoded entries, with its leaf hashes as the only nodes.
