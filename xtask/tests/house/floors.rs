@@ -2,7 +2,7 @@
 
 use crate::source::{code, is_word, module_paths};
 
-/// Each crate of the workspace, the workspace crates it may depend on, and those it may use in tests besides.
+/// Each crate, the workspace crates it may depend on, and those it may use in tests besides.
 const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("picket-ledger", &[], &[]),
     ("picket-store", &["picket-ledger"], &[]),
@@ -17,6 +17,8 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     // It replays guards, so the engine may join; the host never.
     ("picket-auditor", &["picket-ledger", "picket-store", "picket-engine"], &[]),
     ("xtask", &[], &[]),
+    // Benchmarks, outside of the workspace.
+    ("picket-peers", &["picket-store"], &[]),
     // Stands beside the workspace, with libFuzzer.
     ("picket-fuzz", &["picket-ledger"], &[]),
 ];

@@ -47,7 +47,7 @@ impl State {
     /// Goes one step on, which led to this root.
     pub fn step(&mut self, step: &Step, root: Hash) {
         match step {
-            Step::Commit { entries, payloads, named, checkpoint } => {
+            Step::Commit { entries, payloads, named, checkpoint, .. } => {
                 self.entries.extend(entries.iter().cloned());
                 self.payloads.extend(payloads.iter().map(|payload| (payload.invocation, payload.bytes.clone())));
                 self.named.extend(named.iter().cloned());
@@ -169,7 +169,13 @@ fn draw_commit(random: &mut Random, size: u64) -> Step {
         let length = [8, 200, 3_000, 70_000][random.below(4)];
         (name, random.percent(80).then(|| (0..length).map(|_| random.byte()).collect()))
     });
-    Step::Commit { entries, payloads, named: named.collect(), checkpoint: random.percent(70) }
+    Step::Commit {
+        entries,
+        payloads,
+        named: named.collect(),
+        checkpoint: random.percent(70),
+        boundary: random.percent(3),
+    }
 }
 
 fn draw_entry(random: &mut Random, index: u64, bytes: usize) -> Vec<u8> {
@@ -186,7 +192,7 @@ fn draw_entry(random: &mut Random, index: u64, bytes: usize) -> Vec<u8> {
 
 pub fn perform(log: &mut Log, step: &Step) {
     match step {
-        Step::Commit { entries, payloads, named, checkpoint } => {
+        Step::Commit { entries, payloads, named, checkpoint, boundary } => {
             let key = key();
             let sign = |size: u64, root: &Hash| Checkpoint::new("box-1", size, *root).sign(&key);
             let commit = Commit {
@@ -194,6 +200,7 @@ pub fn perform(log: &mut Log, step: &Step) {
                 payloads: payloads.clone(),
                 named: named.clone(),
                 checkpoint: checkpoint.then_some(&sign),
+                boundary: *boundary,
                 ..Commit::default()
             };
             log.commit(commit).unwrap();
