@@ -19,6 +19,7 @@ pub enum Step {
         payloads: Vec<Payload>,
         named: Vec<(String, Option<Vec<u8>>)>,
         checkpoint: bool,
+        boundary: bool,
     },
     Erase(Vec<u64>),
     Prune(u64),
