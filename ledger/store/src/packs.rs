@@ -78,6 +78,9 @@ impl PackedStore {
         std::fs::create_dir_all(&folder).map_err(|e| StoreError::io("create", &folder, e))?;
         // After this a crash keeps the folder's name; before it there is nothing in it yet.
         sync_folder(path)?;
+        // The process before may have been killed between giving a pack its name and making that durable. From here on
+        // the pack counts, and the journal, which has its commits too, is overwritten.
+        sync_folder(&folder)?;
         let store = Self {
             index: SledStore::open(&path.join("index"), cache_bytes, &mut findings.repaired)?,
             packs: Mutex::new(list(&folder)?),

@@ -6,8 +6,8 @@ use crate::common::key;
 use crate::work::{State, Step, Work};
 
 /// Compares a log with what `acknowledged` steps led to, and, in parts that may be, with what the step led to that
-/// was under way. Says which of the two it is.
-pub fn holds(log: &Log, opened: &Opened, work: &Work, acknowledged: usize) -> Result<(), String> {
+/// was under way. Returns how many steps it holds.
+pub fn holds(log: &Log, opened: &Opened, work: &Work, acknowledged: usize) -> Result<usize, String> {
     if !opened.lost.is_empty() {
         return Err(format!("it says that something is lost: {:?}", opened.lost));
     }
@@ -16,10 +16,13 @@ pub fn holds(log: &Log, opened: &Opened, work: &Work, acknowledged: usize) -> Re
         return Err(format!("fsck: {:?}", report.problems));
     }
     let before = work.after(acknowledged);
-    let Some((step, _)) = work.done.get(acknowledged) else { return is(log, &before, None) };
-    is(log, &before, Some(step)).or_else(|complaint| {
+    let Some((step, _)) = work.done.get(acknowledged) else {
+        return is(log, &before, None).map(|()| acknowledged);
+    };
+    is(log, &before, Some(step)).map(|()| acknowledged).or_else(|complaint| {
         // A commit is there whole or not at all.
-        is(log, &work.after(acknowledged + 1), None).map_err(|other| format!("{complaint}; and if not, {other}"))
+        let after = is(log, &work.after(acknowledged + 1), None).map(|()| acknowledged + 1);
+        after.map_err(|other| format!("{complaint}; and if not, {other}"))
     })
 }
 

@@ -120,6 +120,16 @@ impl Disk {
         }
     }
 
+    /// A number that nothing has yet.
+    pub fn next_id(&self) -> Id {
+        self.nodes.keys().next_back().map_or(ROOT, |last| last + 1)
+    }
+
+    /// What a killed program leaves: everything is there, and what is not durable still is not.
+    pub fn kill(&self) -> Self {
+        self.after(&mut Everything)
+    }
+
     /// Goes one step on.
     pub fn apply(&mut self, op: &Op) {
         self.time += 1;

@@ -3,7 +3,8 @@
 //! A run of the store on real files is recorded: every call that changes a file, and every sync (`recorder.rs`, `calls.rs`). For
 //! each of many moments of it, a disk is made up on which everything that was not synced may be lost, torn, or in
 //! another order (`disk.rs`, `loss.rs`); the store opens the log there, and what was acknowledged until that moment must be in
-//! it, with a clean fsck. Of some openings the power is lost again. So one run serves many losses, and all of sled's
+//! it, with a clean fsck. Of a third of the openings the power is lost again; in another third the program is killed
+//! first, and the power fails while the next one goes on with what the first had not synced. So one run serves many losses, and all of sled's
 //! own writing is under test, with what its `sync_file_range` is taken to be worth: nothing.
 //!
 //! Which threads come first is the system's choice, so a seed repeats the work and not each step of it.
@@ -41,8 +42,8 @@ use picket_store::{Commit, Log};
 use check::holds;
 use disk::{Disk, Id, Op};
 use random::Random;
-use recorder::{Trace, record};
-use work::Work;
+use recorder::{Trace, record, record_from};
+use work::{Step, Work};
 
 /// Losses that one recorded run serves.
 const LOSSES_OF_A_RUN: usize = 25;
@@ -65,13 +66,10 @@ fn recorded(seed: u64, steps: usize) -> (Trace, Work) {
     (trace, work)
 }
 
-/// A number of steps after which the power fails. Every other time, one that is not in the middle of what is written
-/// most, which is the journal: what sled and the packs do is rarer.
+/// A number of steps after which the power fails. One time of two anywhere; one of four not in the middle of what is
+/// written most, which is the journal: what sled and the packs do is rarer; one of four just behind a rename, when a
+/// file is there whose name is not durable.
 fn moment(trace: &Trace, random: &mut Random) -> usize {
-    let any = |random: &mut Random| random.below(trace.ops.len() + 1);
-    if random.below(2) == 0 {
-        return any(random);
-    }
     let mut counts: BTreeMap<Id, usize> = BTreeMap::new();
     let written = |op: &Op| match op {
         Op::Write { id, .. } | Op::Sync { id, .. } => Some(*id),
@@ -79,14 +77,22 @@ fn moment(trace: &Trace, random: &mut Random) -> usize {
     };
     trace.ops.iter().filter_map(written).for_each(|id| *counts.entry(id).or_default() += 1);
     let busiest = counts.iter().max_by_key(|(_, count)| **count).map(|(id, _)| *id);
-    let rare = |op: &Op| !matches!(op, Op::Mark(_)) && written(op) != busiest;
-    let places: Vec<usize> = (0..trace.ops.len()).filter(|place| rare(&trace.ops[*place])).collect();
-    places[random.below(places.len())] + random.below(2)
+    let way = random.below(4);
+    let is_candidate = |op: &Op| match way {
+        0 | 1 => true,
+        2 => !matches!(op, Op::Mark(_)) && written(op) != busiest,
+        _ => matches!(op, Op::Rename { .. }),
+    };
+    let places: Vec<usize> = (0..trace.ops.len()).filter(|place| is_candidate(&trace.ops[*place])).collect();
+    if places.is_empty() {
+        return random.below(trace.ops.len() + 1);
+    }
+    places[random.below(places.len())] + if way == 3 { 1 } else { random.below(2) }
 }
 
 /// The steps that were acknowledged before this moment.
-fn acknowledged(ops: &[Op]) -> usize {
-    ops.iter().rev().find_map(|op| if let Op::Mark(number) = op { Some(*number) } else { None }).unwrap_or(0)
+fn last_mark(ops: &[Op]) -> Option<usize> {
+    ops.iter().rev().find_map(|op| if let Op::Mark(number) = op { Some(*number) } else { None })
 }
 
 /// The kind of repair that says that sled lost something, and that the packs had it.
@@ -151,7 +157,7 @@ fn survive(
     }
     let (mut log, opened) = open(&path)?;
     told.count(&opened.repaired);
-    holds(&log, &opened, work, acknowledged)?;
+    let _: usize = holds(&log, &opened, work, acknowledged)?;
     if live {
         let size = log.size();
         let sign = |size: u64, root: &Hash| Checkpoint::new("box-1", size, *root).sign(&common::key());
@@ -169,6 +175,42 @@ fn survive(
     Ok(())
 }
 
+/// The program is killed, another goes on where it stopped, and then the power fails: what the first had not synced is
+/// in the second's hands.
+fn kill_then_lose(
+    disk: &Disk,
+    work: &Work,
+    acknowledged: usize,
+    random: &mut Random,
+    told: &mut Told,
+) -> Result<(), String> {
+    let folder = folder();
+    disk.kill().write_to(folder.path());
+    let path = folder.path().join("log");
+    let mut work = work.clone();
+    let (trace, went) = record_from(folder.path(), disk.clone(), || {
+        let (mut log, opened) = Log::open(&path, work.options()).map_err(|error| format!("opening: {error}"))?;
+        let held = holds(&log, &opened, &work, acknowledged)?;
+        let under_way = work.done.get(held).map(|(step, _)| step.clone());
+        // These may be half done; a commit is not.
+        let under_way = under_way.filter(|step| matches!(step, Step::Erase(_) | Step::Prune(_)));
+        work.done.truncate(held);
+        recorder::mark(held);
+        work.go_on(&mut log, 1 + random.below(12), under_way);
+        Ok(())
+    });
+    went.map_err(|complaint: String| format!("after a kill: {complaint}"))?;
+    let place = moment(&trace, random);
+    let (disk, manner) = trace.disk_after(place).lose(random);
+    let acknowledged = last_mark(&trace.ops[..place]).unwrap_or(acknowledged);
+    survive(&disk, &work, acknowledged, None, false, told).map_err(|complaint| {
+        format!(
+            "after a kill, and a loss at step {place} of {} of what followed ({manner:?}): {complaint}",
+            trace.ops.len()
+        )
+    })
+}
+
 /// Loses the power `losses` times during one recorded run. The first complaint, or what openings told.
 fn lose(trace: &Trace, work: &Work, losses: usize, told: &mut Told) -> Result<(), String> {
     let mut random = Random::new(work.seed ^ 0x10_55e5);
@@ -180,10 +222,15 @@ fn lose(trace: &Trace, work: &Work, losses: usize, told: &mut Told) -> Result<()
         trace.ops[done..place].iter().for_each(|op| disk.apply(op));
         done = place;
         let (left, manner) = disk.lose(&mut random);
-        let acknowledged = acknowledged(&trace.ops[..place]);
+        let acknowledged = last_mark(&trace.ops[..place]).unwrap_or(0);
         let mut second = random.clone();
         let again = (number % 3 == 2).then_some(&mut second);
-        survive(&left, work, acknowledged, again, number % 4 == 0, told).map_err(|complaint| {
+        let survived = if number % 3 == 1 {
+            kill_then_lose(&disk, work, acknowledged, &mut second, told)
+        } else {
+            survive(&left, work, acknowledged, again, number % 4 == 0, told)
+        };
+        survived.map_err(|complaint| {
             format!(
                 "seed {}, loss {number}, after step {place} of {} ({acknowledged} commits acknowledged; {manner:?}): {complaint}",
                 work.seed,
@@ -227,6 +274,20 @@ fn what_is_recorded_is_what_happened() {
         for (path, content) in &real {
             assert!(said[path] == *content, "{path:?} is not as it was recorded");
         }
+    }
+}
+
+/// The next process took the pack for durable, and overwrote the journal that had its commits too.
+#[test]
+fn a_file_whose_name_a_kill_left_unsynced_survives_a_later_loss() {
+    let (trace, work) = recorded(501, STEPS);
+    let mut random = Random::new(1);
+    let named = |op: &Op| matches!(op, Op::Rename { to, .. } if to.to_string_lossy().ends_with(".pack"));
+    let places: Vec<usize> = (0..trace.ops.len()).filter(|place| named(&trace.ops[*place])).collect();
+    for place in places.into_iter().step_by(3).take(10) {
+        let acknowledged = last_mark(&trace.ops[..place]).unwrap_or(0);
+        let disk = trace.disk_after(place + 1);
+        kill_then_lose(&disk, &work, acknowledged, &mut random, &mut Told::default()).unwrap();
     }
 }
 

@@ -38,6 +38,7 @@ pub struct Recording {
     /// Content of each file now; `None` for folders.
     pub contents: HashMap<Id, Option<Vec<u8>>>,
     pub descriptors: HashMap<c_int, Id>,
+    next: Id,
 }
 
 /// One recording at a time.
@@ -48,8 +49,12 @@ static RECORDING: Mutex<Option<Recording>> = Mutex::new(None);
 /// Runs `work` and records what it, with all threads that it starts, does to the files in `root`, an absolute path
 /// that does not end in a slash. What it opens it must close.
 pub fn record<T>(root: &Path, work: impl FnOnce() -> T) -> (Trace, T) {
+    record_from(root, Disk::scan(root), work)
+}
+
+/// As [`record`], in a folder that holds what is on this disk; of which not everything need be durable.
+pub fn record_from<T>(root: &Path, base: Disk, work: impl FnOnce() -> T) -> (Trace, T) {
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let base = Disk::scan(root);
     let mut names = HashMap::from([(root.to_owned(), ROOT)]);
     let mut contents = HashMap::new();
     let mut rest = vec![(root.to_owned(), ROOT)];
@@ -60,7 +65,14 @@ pub fn record<T>(root: &Path, work: impl FnOnce() -> T) -> (Trace, T) {
             rest.push((path.join(&name), child));
         }
     }
-    let recording = Recording { root: root.to_owned(), ops: Vec::new(), names, contents, descriptors: HashMap::new() };
+    let recording = Recording {
+        root: root.to_owned(),
+        ops: Vec::new(),
+        names,
+        contents,
+        descriptors: HashMap::new(),
+        next: base.next_id(),
+    };
     *state() = Some(recording);
     ACTIVE.store(true, Ordering::SeqCst);
     let ending = Ending;
@@ -110,7 +122,8 @@ impl Recording {
 
     pub fn created(&mut self, path: &Path, is_folder: bool) -> Id {
         let (folder, name) = self.place(path);
-        let id = self.contents.len();
+        let id = self.next;
+        self.next += 1;
         self.contents.insert(id, (!is_folder).then(Vec::new));
         self.names.insert(path.to_owned(), id);
         self.ops.push(Op::Create { folder, name, id, is_folder });

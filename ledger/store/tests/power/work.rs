@@ -13,6 +13,7 @@ use crate::random::Random;
 use crate::recorder::mark;
 
 /// One step. What it needs to be done is in here, and what it led to.
+#[derive(Clone)]
 pub enum Step {
     Commit {
         entries: Vec<Vec<u8>>,
@@ -74,6 +75,7 @@ impl State {
 }
 
 /// A run over a log.
+#[derive(Clone)]
 pub struct Work {
     pub seed: u64,
     random: Random,
@@ -108,6 +110,20 @@ impl Work {
             let open = log.get_or_insert_with(|| Log::open(path, &self.options).unwrap().0);
             perform(open, &step);
             self.done.push((step, open.root()));
+            mark(self.done.len());
+            let (step, root) = self.done.last().unwrap();
+            state.step(step, *root);
+        }
+    }
+
+    /// Goes on where a log stands, with a few steps.
+    pub fn go_on(&mut self, log: &mut Log, steps: usize, under_way: Option<Step>) {
+        let mut state = self.after(self.done.len());
+        let mut again = under_way;
+        for _ in 0..steps {
+            let step = again.take().unwrap_or_else(|| self.draw(&state));
+            perform(log, &step);
+            self.done.push((step, log.root()));
             mark(self.done.len());
             let (step, root) = self.done.last().unwrap();
             state.step(step, *root);
@@ -202,7 +218,6 @@ pub fn perform(log: &mut Log, step: &Step) {
                 named: named.clone(),
                 checkpoint: checkpoint.then_some(&sign),
                 boundary: *boundary,
-                ..Commit::default()
             };
             log.commit(commit).unwrap();
         }
