@@ -17,6 +17,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use damage::{Case, Log, SIZE, cases, signer};
+use picket_ledger::entry::Header;
+use picket_ledger::hash::leaf_hash;
+use picket_ledger::tree::CompactRange;
+use picket_ledger::{Checkpoint, Segment};
 
 const MISSING: &str = "not run: no Python with cryptography and cbor2 (PICKET_PYTHON names one that has them); \
     the independent verifier was NOT compared with ours\n";
@@ -136,6 +140,52 @@ fn the_independent_verifier_agrees_on_every_flipped_bit() {
     let file = scratch("agreement-bits").join("cases.jsonl");
     fs::write(&file, lines(&cases)).unwrap();
     assert_eq!(check(python, &file).trim(), format!("{} passed, 0 failed", cases.len()));
+}
+
+/// An entry of each kind with each byte changed, signed as it is, so that both come to look at its fields.
+/// `PICKET_AGREE_FOLDER` may name a folder of more entries to try, such as the corpus of the fuzz target `entry`.
+#[test]
+fn the_independent_verifier_agrees_on_entries_with_any_byte_changed() {
+    let Some(python) = python() else { return };
+    let mut entries = Vec::new();
+    for body in common::bodies() {
+        let good = common::entry(7, body).encode().unwrap();
+        for at in 0..good.len() {
+            let mut bent = good.clone();
+            // Another type, another length, another number, no UTF-8: in turns.
+            bent[at] = [bent[at] ^ 0x20, bent[at].wrapping_add(1), 0, bent[at] ^ 1, 0xff, 0xf6][at % 6];
+            entries.push(bent);
+        }
+        entries.push(good);
+    }
+    if let Some(folder) = std::env::var_os("PICKET_AGREE_FOLDER") {
+        entries.extend(fs::read_dir(folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap()));
+    }
+    let cases: Vec<Case> = (0..)
+        .zip(&entries)
+        .filter(|(_, entry)| !entry.is_empty())
+        .map(|(number, entry)| {
+            let mut case = Case::bad(&format!("entry-{number}"), alone(entry));
+            case.holds = case.verdict().is_ok();
+            case
+        })
+        .collect();
+    let good = cases.iter().filter(|case| case.holds).count();
+    assert!(good > 200 && good < cases.len() - 200, "{good} of {} hold", cases.len());
+    let file = scratch("agreement-entries").join("cases.jsonl");
+    fs::write(&file, lines(&cases)).unwrap();
+    assert_eq!(check(python, &file).trim(), format!("{} passed, 0 failed", cases.len()));
+}
+
+/// A segment of this entry alone, at the place that it names, behind a log that nobody knows.
+fn alone(entry: &[u8]) -> Vec<u8> {
+    let first = Header::read(entry).map_or(0, |header| header.index.min(u64::MAX - 1));
+    let frontier = vec![[7; 32]; usize::try_from(first.count_ones()).unwrap()];
+    let mut log = CompactRange::from_parts(first, frontier.clone()).unwrap();
+    log.push(leaf_hash(entry));
+    let checkpoint = Checkpoint::new(damage::BOX, log.size(), log.root()).sign(&signer());
+    let entries = vec![entry.to_vec()];
+    Segment { origin: damage::BOX.into(), first, frontier, entries, checkpoint }.encode().unwrap()
 }
 
 /// The program itself: files, folders, exit codes.
