@@ -23,6 +23,7 @@ impl PackedStore {
         // A pack whose list is damaged is kept as it is: evidence.
         let values = read_list(&file).unwrap_or_default().into_iter().filter_map(|listed| listed.value);
         let mut dead = values.filter(|value| value.is_large() && !live.contains_key(&value.offset)).peekable();
+        let mut punched = false;
         while let Some(first) = dead.next() {
             let mut end = first.offset + u64::from(first.length);
             // Neighbours together: a file system frees only whole blocks.
@@ -30,6 +31,11 @@ impl PackedStore {
                 end += u64::from(next.length);
             }
             punch_hole(&file, first.offset, end - first.offset).map_err(failed)?;
+            punched = true;
+        }
+        if punched {
+            // Before this a loss of power may bring back what was erased; after it, nothing does.
+            file.sync_data().map_err(failed)?;
         }
         if let Some(known) = lock(&self.packs).get_mut(&pack) {
             known.large_bytes = Some(needed);

@@ -291,6 +291,33 @@ fn a_file_whose_name_a_kill_left_unsynced_survives_a_later_loss() {
     }
 }
 
+/// Erasing punched holes, and did not sync them: a loss brought the bytes back.
+#[test]
+fn what_was_erased_does_not_come_back() {
+    let holder = folder();
+    let path = holder.path().join("log");
+    let (trace, ()) = record(holder.path(), || {
+        let mut log = common::open(&path);
+        common::commit(&mut log, 3, 20_000).unwrap();
+        log.flush().unwrap();
+        log.erase_payloads(&[1]).unwrap();
+        recorder::mark(1);
+    });
+    let marked = trace.ops.iter().position(|op| matches!(op, Op::Mark(_))).unwrap();
+    let mut random = Random::new(1);
+    for _ in 0..20 {
+        let left = trace.disk_after(marked + 1).lose(&mut random).0.content();
+        let packs = left.iter().filter(|(name, _)| name.to_string_lossy().ends_with(".pack"));
+        let holds =
+            |text: &str| packs.clone().any(|(_, bytes)| has(bytes.as_deref().unwrap_or_default(), text.as_bytes()));
+        assert!(holds("payload 0 payload 0") && !holds("payload 1 payload 1"));
+    }
+}
+
+fn has(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
 /// The same run of a store that forgets to sync what has such a name. `data_only`: with `fdatasync`.
 fn forgetting(trace: &Trace, from_the_start: bool, forgets: impl Fn(&str, bool) -> bool) -> Trace {
     let mut names: BTreeMap<Id, Vec<String>> = BTreeMap::new();
