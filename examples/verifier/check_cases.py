@@ -9,10 +9,14 @@ Exit code: 0 all verdicts are as stated, 1 some are not.
 """
 
 import base64
+import functools
 import json
 import sys
 
 import picket_verify
+
+# Thousands of cases have one key.
+Key = functools.lru_cache(picket_verify.Key)
 
 
 def verdict(case):
@@ -20,10 +24,10 @@ def verdict(case):
     data = base64.b64decode(case["data"], validate=True)
     auditor = case.get("auditor_key")
     try:
-        keys = picket_verify.Keys(picket_verify.Key(case["key"], picket_verify.NOTE_KEY))
+        keys = picket_verify.Keys(Key(case["key"], picket_verify.NOTE_KEY))
         if "chain" in case:
             keys.read(base64.b64decode(case["chain"], validate=True).decode())
-        auditor = picket_verify.Key(auditor, picket_verify.COSIGNER_KEY) if auditor else None
+        auditor = Key(auditor, picket_verify.COSIGNER_KEY) if auditor else None
         picket_verify.verify_bytes(data, keys, auditor)
     except picket_verify.Bad as bad:
         return str(bad)

@@ -152,8 +152,8 @@ def point_problem(encoded):
         return "not the canonical encoding of its point"
     if y in SMALL_ORDER:
         return "of small order"
-    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
-    if pow(square, (P - 1) // 2, P) != 1:
+    # x^2 = (y^2 - 1) / (D y^2 + 1), which is a square exactly if the product is one.
+    if pow((y * y - 1) * (D * y * y + 1), (P - 1) // 2, P) != 1:
         return "not a point of the curve"
     return None
 
