@@ -117,6 +117,8 @@ fn a_damaged_ledger_is_mended_or_refused_and_never_silently_shorter() {
             for cut in [false, true] {
                 std::fs::remove_dir_all(place.path("data")).unwrap();
                 copy(&whole, &place.path("data"));
+                // A copy is told by its place; what is tried here is damage.
+                std::fs::remove_file(place.path("data/place")).unwrap();
                 damage(&place.path("data/ledger").join(&file), at, cut);
                 let what = format!("{} at {at}, {}", file.display(), if cut { "cut" } else { "flipped" });
                 let name = file.file_name().unwrap().to_str().unwrap();

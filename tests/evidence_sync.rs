@@ -60,6 +60,8 @@ fn a_restored_box_raises_an_alarm_that_stays() {
 
     std::fs::remove_dir_all(edge.path("data")).unwrap();
     copy(&edge.path("image"), &edge.path("data"));
+    // An image of the whole disk: nothing on the box tells it from the original.
+    std::fs::remove_file(edge.path("data/place")).unwrap();
     edge.picket(&["sync", "--once"]).fails(1, "ALARM rollback");
     edge.picket(&["doctor"]).fails(1, "has an alarm against this box");
     // It stands without asking the auditor again.
@@ -82,6 +84,7 @@ fn a_box_that_ran_twice_raises_a_fork() {
     edge.picket(&["sync", "--once"]).ok();
     std::fs::remove_dir_all(edge.path("data")).unwrap();
     copy(&edge.path("twin"), &edge.path("data"));
+    std::fs::remove_file(edge.path("data/place")).unwrap();
     edge.judge(&["c", "d", "e", "f"]);
     edge.picket(&["sync", "--once"]).fails(1, "ALARM fork");
     server.stop();

@@ -44,6 +44,7 @@ use crate::clock;
 use crate::durable::Put;
 use crate::error::{AuditorError, Result};
 use crate::evidence;
+use crate::incarnations;
 use crate::incidents::{IncidentKind, Observed};
 use crate::origin::Origin;
 
@@ -54,7 +55,10 @@ pub(crate) fn segment(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
         Err(error) => return Ok(Answer::Invalid(crate::words(&error))),
     };
     let Ok(origin) = Origin::parse(segment.origin) else { return Ok(Answer::Unknown(segment.origin.to_owned())) };
-    let Some(state) = auditor.state(&origin)? else { return Ok(Answer::Unknown(origin.to_string())) };
+    let known = auditor.state(&origin)?.is_some() || incarnations::admit(auditor, &origin, &segment, bytes)?;
+    let Some(state) = auditor.state(&origin)?.filter(|_| known) else {
+        return Ok(Answer::Unknown(origin.to_string()));
+    };
     let mut state = boxes::lock(&state);
     let head = current_head(auditor, &mut state)?;
     let mut ingest = Ingest { auditor, state: &mut state, head };
@@ -72,7 +76,11 @@ pub(crate) fn checkpoint(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
         Err(error) => return Ok(Answer::Invalid(crate::words(&error))),
     };
     let Ok(origin) = Origin::parse(&name) else { return Ok(Answer::Unknown(name)) };
-    let Some(state) = auditor.state(&origin)? else { return Ok(Answer::Unknown(name)) };
+    let Some(state) = auditor.state(&origin)? else {
+        // The first word of a box that was restored: its first entry decides whether it is taken on.
+        let expected = incarnations::expects(auditor, &origin, note)?;
+        return Ok(if expected { Answer::Next(0) } else { Answer::Unknown(name) });
+    };
     let mut state = boxes::lock(&state);
     let head = current_head(auditor, &mut state)?;
     match boxes::open_alone(note, &state.keys) {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`], [`key`], [`origin`] | what comes from outside, checked once |
 //! | [`durable`], [`archive`], [`evidence`] | files that are never changed, and how they are read: verified |
-//! | [`boxes`], [`epochs`], [`ingest`], [`incidents`] | where each box stands, the rules for what it sends, what was refused |
+//! | [`boxes`], [`epochs`], [`ingest`], `incarnations`, [`incidents`] | where each box stands, the rules for what it sends, what was refused |
 //! | [`own`] | the auditor's own ledger |
 //! | [`index`], [`indexer`] | where to look; rebuildable, never believed |
 //! | [`trace`](mod@trace), [`verify`](mod@verify), [`holes`] | the answers |
@@ -27,6 +27,7 @@ pub mod error;
 pub mod evidence;
 pub mod holes;
 pub mod http;
+pub(crate) mod incarnations;
 pub mod incidents;
 pub mod index;
 pub mod indexer;

@@ -145,6 +145,15 @@ impl SigningKey {
         &self.name
     }
 
+    /// The same key under another name: of the next log of one box.
+    ///
+    /// # Errors
+    /// [`NoteError::KeyName`].
+    pub fn renamed(&self, name: &str) -> Result<Self, NoteError> {
+        check_key_name(name)?;
+        Ok(Self { name: name.to_owned(), key: self.key.clone() })
+    }
+
     /// The public key.
     #[must_use]
     pub fn verifier(&self) -> VerifyingKey {
@@ -197,6 +206,15 @@ impl VerifyingKey {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// The same key under another name, and so with another id.
+    ///
+    /// # Errors
+    /// [`NoteError::KeyName`].
+    pub fn renamed(&self, name: &str) -> Result<Self, NoteError> {
+        check_key_name(name)?;
+        Ok(Self(PublicKey::new(name.to_owned(), SignatureType::Note, self.0.key)))
     }
 
     /// The first four bytes of `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key)`.

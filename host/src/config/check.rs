@@ -1,5 +1,7 @@
 //! From [`raw`](super::raw) to checked values.
 
+mod trust;
+
 use super::raw::{RawAuditor, RawConfig, RawDetector, RawEdge, RawGuard, RawLedger, RawModel};
 use super::{
     Auditor, Config, ConfigError, Detector, Edge, Guard, Ledger, Limits, Mode, Model, OnFailure, Retention, units,
@@ -202,6 +204,7 @@ fn edge(place: &Place, raw: &RawEdge) -> Result<Edge, ConfigError> {
         queue: place.number("edge.queue", raw.queue.as_ref(), 1..=65_536, 256)?,
         max_inference: place.held("edge.max_inference", raw.max_inference.as_ref(), 16 << 20)?,
         guard_memory: place.bytes("edge.guard_memory", raw.guard_memory.as_ref(), 512 << 20)?,
+        witness: trust::witness(place, raw)?,
         watch_every: place.duration("edge.watch_every", raw.watch_every.as_ref(), Duration::from_secs(30))?,
     })
 }
@@ -239,24 +242,8 @@ fn ledger(place: &Place, raw: &RawLedger) -> Result<Ledger, ConfigError> {
             Duration::from_secs(60),
         )?,
         cache: place.bytes("ledger.cache", raw.cache.as_ref(), 16 << 20)?,
-        key_lifetime: key_lifetime(place, raw.key_lifetime.as_ref())?,
+        key_lifetime: trust::key_lifetime(place, raw.key_lifetime.as_ref())?,
     })
-}
-
-/// A chain of keys has at most 4096: with a key a day that is eleven years.
-fn key_lifetime(place: &Place, written: Option<&Spanned<String>>) -> Result<Option<Duration>, ConfigError> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    const KEY: &str = "ledger.key_lifetime";
-    if written.is_some_and(|written| written.get_ref() == "off") {
-        return Ok(None);
-    }
-    let lifetime = place.duration(KEY, written, DAY * 30)?;
-    match written {
-        Some(written) if lifetime < DAY => {
-            Err(place.wrong(&written.span(), KEY, format!("`{}` is shorter than `1d`", written.get_ref())))
-        }
-        _ => Ok(Some(lifetime)),
-    }
 }
 
 fn models(place: &Place, raw: &[RawModel]) -> Result<Vec<Model>, ConfigError> {

@@ -52,6 +52,8 @@ pub struct Edge {
     pub guard_memory: u64,
     /// Pause between two looks at weights, prompts and features.
     pub watch_every: Duration,
+    /// Where the newest checkpoint is put too, outside of the data folder.
+    pub witness: Option<PathBuf>,
 }
 
 /// Which payloads stay on the box. Every payload is committed to in any case.

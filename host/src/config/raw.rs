@@ -47,6 +47,9 @@ pub(super) struct RawEdge {
     pub guard_memory: Option<Spanned<String>>,
     /// How often weights, prompts and features are looked at for changes. Default `30s`.
     pub watch_every: Option<Spanned<String>>,
+    /// A file outside of the data folder, best on another disk, for the newest checkpoint: a data folder that is older
+    /// than it was rolled back. Relative to the configuration file. Default: none.
+    pub witness: Option<Spanned<String>>,
 }
 
 /// `[auditor]`: where segments go.

@@ -126,6 +126,11 @@ fn every_mistake_is_named_with_line_and_key() {
             "[ledger]\nkey_lifetime = \"no\"\n\n[[model]]",
             "picket.toml:12: ledger.key_lifetime: `no` does not",
         ),
+        (
+            "durability =",
+            "witness = \"data/witness\"\ndurability =",
+            "picket.toml:5: edge.witness: `data/witness` lies in the data",
+        ),
         ("[edge]", "[egde]", "picket.toml:2: unknown field `egde`"),
         ("version = \"3\"", "version = 3", "picket.toml:13: invalid type: integer `3`, expected a string"),
         ("[[model]]", "[[model]", "picket.toml:11: "),

@@ -6,7 +6,7 @@ use std::path::Path;
 use picket_ledger::Hash;
 use picket_store::{Log, Options, Reader, StoreError};
 
-use super::{EvidenceError, Head, LEDGER_FOLDER, Ledger, origin_of};
+use super::{EvidenceError, Head, Ledger, origin_of};
 
 /// Entries are read to the end of a tile of the store at most: with usual entries 100 KiB, with the largest 64 MiB.
 const PIECE_ENTRIES: u64 = 256;
@@ -21,17 +21,17 @@ pub(super) struct FolderLedger {
 }
 
 impl FolderLedger {
-    pub(super) fn open(data: &Path) -> Result<Self, EvidenceError> {
+    pub(super) fn open(ledger: &Path) -> Result<Self, EvidenceError> {
         let mut options = Options::default();
         options.cache_bytes = CACHE_BYTES;
-        match Log::open(&data.join(LEDGER_FOLDER), &options) {
+        match Log::open(ledger, &options) {
             Ok((log, opened)) => {
                 for repair in &opened.repaired {
                     tracing::warn!("the ledger was mended on opening: {repair}");
                 }
                 Ok(Self { reader: log.reader(), _log: Some(log) })
             }
-            Err(StoreError::Locked { pid, .. }) => Err(EvidenceError::Held { path: data.to_owned(), pid }),
+            Err(StoreError::Locked { pid, .. }) => Err(EvidenceError::Held { path: ledger.to_owned(), pid }),
             Err(error) => Err(error.into()),
         }
     }

@@ -159,7 +159,7 @@ impl Evidence {
         if !data.join(LEDGER_FOLDER).is_dir() {
             return Err(EvidenceError::Missing(data.to_owned()));
         }
-        match folder::FolderLedger::open(data) {
+        match folder::FolderLedger::open(&data.join(LEDGER_FOLDER)) {
             Ok(folder) => Ok(Self { ledger: Box::new(folder), through_service: false }),
             Err(EvidenceError::Held { path, pid }) => {
                 // The service may have begun to listen between the two looks.
@@ -168,6 +168,14 @@ impl Evidence {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The ledger in a folder of its own, such as one that was kept from an earlier incarnation.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_kept(ledger: &Path) -> Result<Self, EvidenceError> {
+        Ok(Self { ledger: Box::new(folder::FolderLedger::open(ledger)?), through_service: false })
     }
 
     /// The ledger behind a reader that this process has open.

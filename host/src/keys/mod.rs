@@ -16,7 +16,7 @@ mod files;
 mod incarnation;
 mod rotation;
 
-pub use incarnation::{incarnation_of, origin_of};
+pub use incarnation::{Reopening, incarnation_of, origin_of};
 pub use rotation::Step;
 
 use picket_ledger::keychain::MAX_CHAIN_BYTES;
@@ -39,6 +39,8 @@ pub struct Keys {
     pub cache: [u8; 32],
     /// True when they have just been made.
     pub fresh: bool,
+    /// The opening of a new incarnation that has begun and whose first entry is not written yet.
+    pub(crate) reopening: Option<Reopening>,
     folder: PathBuf,
     /// For those who verify while the box runs.
     shared: Keyring,
@@ -167,6 +169,7 @@ pub enum KeyError {
 pub fn load_or_create(data: &Path, id: &str) -> Result<Keys, KeyError> {
     let folder = data.join("keys");
     files::folder(&folder)?;
+    let reopening = incarnation::resume(data, id)?;
     let path = folder.join("box.key");
     let fresh = !files::exists(&path)?;
     if fresh {
@@ -199,7 +202,16 @@ pub fn load_or_create(data: &Path, id: &str) -> Result<Keys, KeyError> {
         return Err(KeyError::OtherName { path: public, found, wanted });
     }
     let shared = Keyring::new(chain.clone());
-    Ok(Keys { cache: cache_key(&folder)?, signing, verifying: chain.first().clone(), chain, fresh, folder, shared })
+    Ok(Keys {
+        cache: cache_key(&folder)?,
+        signing,
+        verifying: chain.first().clone(),
+        chain,
+        fresh,
+        reopening,
+        folder,
+        shared,
+    })
 }
 
 /// Reads the first public key of the box at `data`: what it is enrolled with.
@@ -224,6 +236,42 @@ pub fn load_chain(data: &Path) -> Result<KeyChain, KeyError> {
 /// [`KeyError::Chain`] if the folder's chain starts with another key, or does not hold.
 pub fn load_chain_from(data: &Path, first: &VerifyingKey) -> Result<KeyChain, KeyError> {
     read_chain(first, &data.join("keys/keys.chain"))
+}
+
+/// The first key of the log in `data` as far as `trusted` vouches for it: itself, or, when that is the first key of an
+/// earlier incarnation, what its chain of keys leads to. Each incarnation starts with the last key of the one before.
+///
+/// # Errors
+/// As [`load_chain`]; a key of another box is given back as it is, and nothing verifies with it.
+pub fn trusted_now(data: &Path, trusted: &VerifyingKey) -> Result<VerifyingKey, KeyError> {
+    let id = trusted.name().split('~').next().unwrap_or_default().to_owned();
+    let Ok(own) = load_public(data) else { return Ok(trusted.clone()) };
+    let (from, to) = (incarnation_of(trusted.name(), &id), incarnation_of(own.name(), &id));
+    let mut key = trusted.clone();
+    if let (Some(from), Some(to)) = (from, to) {
+        for incarnation in from..to {
+            let chain = load_earlier_chain(data, incarnation, Some(&key))?;
+            let path = data.join("keys");
+            key = chain.current().renamed(&origin_of(&id, incarnation + 1)).map_err(malformed(&path))?;
+        }
+    }
+    Ok(key)
+}
+
+/// Reads all public keys of an earlier incarnation's log, from the first key that is given or that the folder has.
+///
+/// # Errors
+/// As [`load_chain`].
+pub fn load_earlier_chain(data: &Path, incarnation: u32, first: Option<&VerifyingKey>) -> Result<KeyChain, KeyError> {
+    let own;
+    let first = match first {
+        Some(first) => first,
+        None => {
+            own = read_key(&data.join(format!("keys/box-{incarnation}.pub")))?;
+            &own
+        }
+    };
+    read_chain(first, &data.join(format!("keys/keys-{incarnation}.chain")))
 }
 
 fn read_key(path: &Path) -> Result<VerifyingKey, KeyError> {

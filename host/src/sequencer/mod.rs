@@ -8,7 +8,9 @@
 //! cutting off the end of a ledger is noticed after at most one heartbeat interval.
 
 mod clock;
+mod doubt;
 mod invocation;
+mod opening;
 mod writer;
 
 use crate::config;
@@ -17,7 +19,7 @@ use crossbeam_channel::{Sender, bounded};
 use invocation::Invocations;
 use picket_ledger::Hash;
 use picket_ledger::entry::Body;
-use picket_store::{Log, Reader, StoreError};
+use picket_store::{Reader, StoreError};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -147,6 +149,10 @@ pub struct Opening {
     pub repaired: Vec<String>,
     /// Entries found.
     pub size: u64,
+    /// Which log of this box it is; more than 1 after it was found to be a copy or an old image.
+    pub incarnation: u32,
+    /// Why this start opened a new incarnation, a sentence each; empty when it did not.
+    pub reopened: Vec<String>,
 }
 
 impl Sequencer {
@@ -160,10 +166,7 @@ impl Sequencer {
         settings: &config::Ledger,
         keys: Keys,
     ) -> Result<(Self, Writer, Opening), SequencerError> {
-        let store = |error| SequencerError::Store(Arc::new(error));
-        let mut options = picket_store::Options::default();
-        options.cache_bytes = settings.cache;
-        let (log, opened) = Log::open(&data.join("ledger"), &options).map_err(store)?;
+        let (log, opened, keys) = opening::open(data, edge, settings, keys)?;
         let reader = log.reader();
         let (sender, receiver) = bounded(QUEUE);
         let counters = Arc::new(Counters::default());
@@ -173,6 +176,7 @@ impl Sequencer {
         let (mut writer, opening) =
             writer::State::new(log, opened, edge, settings.clone(), keys, counters.clone(), signed_sender)?;
         writer.record_opening(&opening)?;
+        crate::keys::Reopening::end(data)?;
         let invocations = writer.invocations();
         let thread = std::thread::Builder::new()
             .name("ledger".into())

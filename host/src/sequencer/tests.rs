@@ -19,6 +19,7 @@ fn edge(data: &Path) -> Edge {
         max_inference: 1 << 20,
         guard_memory: 1 << 20,
         watch_every: Duration::from_secs(60),
+        witness: None,
     }
 }
 

@@ -1,14 +1,18 @@
 //! What happens on the writer's thread.
 
+mod rotate;
+
 use super::clock::Clock;
+use super::doubt;
 use super::invocation::Invocations;
-use super::{Command, Counters, Done, Opening, Pending, Placed, Rotated, SequencerError};
+use super::{Command, Counters, Done, Opening, Pending, Placed, SequencerError};
 use crate::config;
-use crate::keys::{self, Keys, Step};
+use crate::keys::{self, Keys};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use picket_ledger::entry::{Body, Entry, Heartbeat, KeyRotation, MAX_FOUND, Recovery, clip_message};
+use picket_ledger::entry::{Body, Entry, Heartbeat, MAX_FOUND, Recovery, clip_message};
 use picket_ledger::{Checkpoint, Hash, hash};
 use picket_store::{Commit, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Payload};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,18 +23,17 @@ const MAX_GROUP: usize = 256;
 const MAX_GROUP_BYTES: usize = 1 << 20;
 
 /// Durable ceiling of invocation ids: u64, big-endian.
-const CEILING: &str = "invocation-ceiling";
+pub(super) const CEILING: &str = "invocation-ceiling";
 /// Present after a clean end only; holds the next invocation id, u64, big-endian.
-const CLEAN: &str = "clean-end";
-
-/// Pause after a rotation that failed.
-const RETRY: Duration = Duration::from_secs(60 * 60);
+pub(super) const CLEAN: &str = "clean-end";
 
 pub(super) struct State {
     log: Log,
     origin: String,
     /// Which log of this box it is.
     incarnation: u32,
+    /// Where the newest checkpoint is put as well.
+    witness: Option<PathBuf>,
     settings: config::Ledger,
     keys: Keys,
     /// When the present key has lived long enough.
@@ -63,7 +66,7 @@ impl State {
         opened: Opened,
         edge: &config::Edge,
         settings: config::Ledger,
-        mut keys: Keys,
+        keys: Keys,
         counters: Arc<Counters>,
         signed: watch::Sender<u64>,
     ) -> Result<(Self, Opening), SequencerError> {
@@ -73,17 +76,25 @@ impl State {
             let value = reader.named(name).map_err(store)?;
             Ok(value.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
         };
-        // A rotation that a crash cut short is finished or undone before anything is signed.
-        keys.settle(&reader)?;
-        let rotate_at = due(&keys, &settings)?;
+        let rotate_at = rotate::due(&keys, &settings)?;
         let clean = number(CLEAN)?;
-        let first_invocation = clean.or(number(CEILING)?).unwrap_or(0);
+        let reopening = keys.reopening.as_ref().filter(|_| log.size() == 0);
+        let first_invocation =
+            clean.or(number(CEILING)?).unwrap_or(reopening.map_or(0, |reopening| reopening.first_invocation));
+        let incarnation = keys::incarnation_of(keys.signing.name(), &edge.id).unwrap_or(1);
         let signed_size = reader.latest_checkpoint().map_err(store)?.map_or(0, |checkpoint| checkpoint.size);
-        let opening =
-            Opening { fresh: opened.fresh, clean: clean.is_some(), repaired: opened.repaired, size: log.size() };
+        let opening = Opening {
+            fresh: opened.fresh,
+            clean: clean.is_some(),
+            repaired: opened.repaired,
+            size: log.size(),
+            incarnation,
+            reopened: reopening.map(|reopening| reopening.found.clone()).unwrap_or_default(),
+        };
         let state = Self {
             origin: keys.signing.name().to_owned(),
-            incarnation: keys::incarnation_of(keys.signing.name(), &edge.id).unwrap_or(1),
+            incarnation,
+            witness: edge.witness.clone(),
             settings,
             keys,
             rotate_at,
@@ -108,13 +119,25 @@ impl State {
     /// Every start is an entry: it commits to the head it found, says which invocation ids a crash may have left
     /// without a verdict, and reserves the first ids. Signed at once, so that the head it found is vouched for again.
     pub(super) fn record_opening(&mut self, opening: &Opening) -> Result<(), SequencerError> {
+        let reopening = self.keys.reopening.take().filter(|_| self.log.size() == 0);
+        let previous = reopening.as_ref().map(|reopening| {
+            let root = hash::from_hex(&reopening.previous_root).unwrap_or_else(|_| hash::empty_root());
+            (reopening.previous_size, root)
+        });
+        let (previous_size, previous_root) = previous.unwrap_or((self.log.size(), self.log.root()));
         let body = Body::Recovery(Recovery {
-            previous_size: self.log.size(),
-            previous_root: self.log.root(),
+            previous_size,
+            previous_root,
             first_invocation: self.first_invocation,
-            clean: opening.clean || opening.fresh,
-            found: opening.repaired.iter().take(MAX_FOUND).map(|line| clip_message(line)).collect(),
-            heads: Vec::new(),
+            clean: (opening.clean || opening.fresh) && reopening.is_none(),
+            found: opening
+                .reopened
+                .iter()
+                .chain(&opening.repaired)
+                .take(MAX_FOUND)
+                .map(|line| clip_message(line))
+                .collect(),
+            heads: reopening.map(|reopening| reopening.heads()).unwrap_or_default(),
         });
         let mut group = Group::default();
         // A crash before this commit leaves the ledger as it was found; the next start does the same again.
@@ -255,6 +278,7 @@ impl State {
                     self.invocations.raise(ceiling);
                 }
                 if sign {
+                    self.testify();
                     self.signed_size = committed.size;
                     self.unsigned_since = None;
                     self.signed.send_replace(committed.size);
@@ -283,36 +307,12 @@ impl State {
         }
     }
 
-    /// Hands the ledger over to a new key. The rotation entry is alone in its commit, the last under a checkpoint by the
-    /// old key; behind it the new one signs.
-    fn rotate(&mut self, until: Step) -> Result<Rotated, SequencerError> {
-        let next = self.keys.prepare()?;
-        if until < Step::Committed {
-            return Err(SequencerError::Closed);
-        }
-        let index = self.log.size();
-        let epoch = self.keys.chain.current_epoch().number + 1;
-        let rotation = KeyRotation::new(epoch, index, &self.keys.signing.verifier(), &next);
-        let mut group = Group::default();
-        self.place(&mut group, Body::KeyRotation(rotation).into(), Box::new(|_| {}));
-        // A crash inside of it leaves the rotation happened or not; `next.key` is there for either.
-        self.commit(group, true, true)?;
-        let rotated = Rotated { epoch, key: next.verifier().to_string(), start: index + 1 };
-        if let Err(error) = self.keys.hand_over(next, &self.log.reader(), until) {
-            tracing::error!(%error, epoch, "the new key signs, but the old one could not be put away; the next start does it");
-        }
-        self.rotate_at = self.settings.key_lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
-        tracing::info!(epoch, key = rotated.key, start = rotated.start, "the ledger was handed over to a new key");
-        Ok(rotated)
-    }
-
-    fn rotate_if_due(&mut self) {
-        if self.rotate_at.is_none_or(|at| at > Instant::now()) {
-            return;
-        }
-        if let Err(error) = self.rotate(Step::Destroyed) {
-            tracing::error!(%error, "the key is due and could not be rotated; it is tried again in an hour");
-            self.rotate_at = Instant::now().checked_add(RETRY);
+    /// Behind the commit: what the witness holds is never more than the ledger.
+    fn testify(&self) {
+        let Some(path) = &self.witness else { return };
+        let Ok(Some(checkpoint)) = self.log.reader().latest_checkpoint() else { return };
+        if let Err(error) = doubt::testify(path, &checkpoint.text) {
+            tracing::warn!(%error, path = %path.display(), "the witness could not be written");
         }
     }
 
@@ -352,12 +352,6 @@ impl State {
         // A crash before this commit makes the next start a recovery, which claims nothing false.
         let _logged = self.commit(group, true, false);
     }
-}
-
-/// When the present key is due.
-fn due(keys: &Keys, settings: &config::Ledger) -> Result<Option<Instant>, SequencerError> {
-    let Some(lifetime) = settings.key_lifetime else { return Ok(None) };
-    Ok(Instant::now().checked_add(lifetime.saturating_sub(keys.age()?)))
 }
 
 /// What the store would refuse for its size.

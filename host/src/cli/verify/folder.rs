@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::text::{clean, safe_json};
 use crate::cli::{Answer, BadInput, Exit, Output, print};
 use crate::evidence::{Evidence, EvidenceError, LEDGER_FOLDER, PayloadCheck, decode};
+use crate::keys::{self, KeyError};
 
 /// Problems that are told; more are counted.
 const MAX_PROBLEMS: usize = 100;
@@ -38,18 +39,26 @@ impl Findings {
 
 pub(super) fn verify(path: &Path, key: Option<VerifyingKey>, auditor: Option<&CosignerKey>, output: Output) -> Answer {
     // The ledger's own folder is taken for the data folder around it.
-    let inner = !path.join(LEDGER_FOLDER).is_dir() && path.file_name().is_some_and(|name| name == LEDGER_FOLDER);
+    let name = path.file_name().and_then(|name| name.to_str()).filter(|_| !path.join(LEDGER_FOLDER).is_dir());
+    let kept = name.and_then(|name| name.strip_prefix("ledger-")?.parse::<u32>().ok());
+    let inner = name == Some(LEDGER_FOLDER) || kept.is_some();
     let data =
         if inner { path.parent().filter(|data| !data.as_os_str().is_empty()).unwrap_or(Path::new(".")) } else { path };
     let own = key.is_none();
-    let key = match key {
-        Some(key) => key,
-        None => crate::keys::load_public(data)?,
-    };
     let mut findings = Findings { entries: 0, checkpoints: 0, payloads: 0, problems: Vec::new(), more: 0 };
-    let mut keys = own_chain(data, key, &mut findings);
+    let mut keys = match own_chain(data, key.as_ref(), kept) {
+        Ok(keys) => keys,
+        Err(error) => match key {
+            None => return Err(error.into()),
+            Some(key) => {
+                findings.add(None, format!("{:#}", anyhow::Error::new(error)));
+                KeyChain::new(key)
+            }
+        },
+    };
     let mut head = Value::Null;
-    match Evidence::open(data) {
+    let evidence = if kept.is_some() { Evidence::open_kept(path) } else { Evidence::open(data) };
+    match evidence {
         Err(error @ EvidenceError::Missing(_)) => return Err(BadInput(error.to_string()).into()),
         Err(error @ EvidenceError::Held { .. }) => return Err(error.into()),
         // What cannot be opened is damaged, and that is a finding.
@@ -164,13 +173,11 @@ fn learn(
 }
 
 /// The chain beside the ledger, from the trusted key on. Evidence may come without it: then its entries teach it.
-fn own_chain(data: &Path, key: VerifyingKey, findings: &mut Findings) -> KeyChain {
-    match crate::keys::load_chain_from(data, &key) {
-        Ok(chain) => chain,
-        Err(error) => {
-            findings.add(None, format!("{:#}", anyhow::Error::new(error)));
-            KeyChain::new(key)
-        }
+fn own_chain(data: &Path, key: Option<&VerifyingKey>, kept: Option<u32>) -> Result<KeyChain, KeyError> {
+    match (kept, key) {
+        (Some(incarnation), key) => keys::load_earlier_chain(data, incarnation, key),
+        (None, Some(key)) => keys::load_chain_from(data, &keys::trusted_now(data, key)?),
+        (None, None) => keys::load_chain(data),
     }
 }
 
