@@ -87,6 +87,10 @@ fn a_box_that_ran_twice_raises_a_fork() {
     std::fs::remove_file(edge.path("data/place")).unwrap();
     edge.judge(&["c", "d", "e", "f"]);
     edge.picket(&["sync", "--once"]).fails(1, "ALARM fork");
+    // The auditor showed what this box has signed: the next start goes on as another log, which is taken on.
+    edge.judge(&["g"]);
+    edge.picket(&["sync", "--once"]).ok();
+    assert!(auditor.run(&["boxes"]).ok().contains("box-1~2"));
     server.stop();
 }
 

@@ -237,12 +237,17 @@ impl Ingest<'_> {
 
     fn known(&self) -> Result<Answer> {
         let next = self.head.size;
-        let receipt = match (self.head.last_first, self.head.checkpoint.clone()) {
-            (Some(first), Some(note)) => Some(self.receipt(first, &note)?),
-            _ => None,
-        };
+        let receipt = self.held_receipt()?;
         let message = format!("the entries below {next} are held already, cut into other segments");
         Ok(Answer::Conflict(Conflict { kind: ConflictKind::Known, next, message, receipt }))
+    }
+
+    /// The receipt that covers all that is held: what a box is shown that has signed something else.
+    fn held_receipt(&self) -> Result<Option<String>> {
+        match (self.head.last_first, &self.head.checkpoint) {
+            (Some(first), Some(note)) => self.receipt(first, note).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn declared(&mut self, note: SignedCheckpoint) -> Result<Answer> {
@@ -267,7 +272,8 @@ impl Ingest<'_> {
                 held: held.as_deref(),
             };
             self.auditor.record(self.state, &seen)?;
-            return Ok(conflict(ConflictKind::Rollback, next, message));
+            let receipt = self.held_receipt()?;
+            return Ok(Answer::Conflict(Conflict { kind: ConflictKind::Rollback, next, message, receipt }));
         }
         // At the head, or declared before: nothing new. (Neither has another root: that was a contradiction.)
         if size > next && size > self.state.declared.last().map_or(0, |last| last.checkpoint.size) {
@@ -314,7 +320,8 @@ impl Ingest<'_> {
             held: held.as_deref(),
         };
         self.auditor.record(self.state, &seen)?;
-        Ok(conflict(ConflictKind::Fork, self.head.size, message))
+        let receipt = self.held_receipt()?;
+        Ok(Answer::Conflict(Conflict { kind: ConflictKind::Fork, next: self.head.size, message, receipt }))
     }
 
     /// The receipt of a stored segment: the one given before, or a new one.

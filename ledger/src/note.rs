@@ -4,6 +4,8 @@
 //! what the specification demands, this reader accepts base64 in its canonical form alone, refuses a second
 //! signature by the same key, and verifies with `verify_strict`: no small-order keys, no malleable
 //! signatures. A text therefore has one form that verifies, and equal notes are equal bytes.
+//!
+//! The file has over 400 lines because a note, its keys and its signatures are understood together.
 
 use std::fmt;
 

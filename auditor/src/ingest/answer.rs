@@ -24,7 +24,8 @@ pub struct Conflict {
     pub next: u64,
     /// The same in words.
     pub message: String,
-    /// With [`ConflictKind::Known`]: the receipt that covers all entries below `next`.
+    /// With [`ConflictKind::Known`], fork and rollback: the receipt that covers all entries below `next`. It carries the
+    /// box's own signature, which proves to a box that was restored what it has signed before.
     pub receipt: Option<String>,
 }
 

@@ -108,7 +108,8 @@ fn copy_folder(from: &Path, to: &Path) {
             std::fs::create_dir_all(&target).unwrap();
             copy_folder(&entry.path(), &target);
             std::fs::set_permissions(&target, entry.metadata().unwrap().permissions()).unwrap();
-        } else {
+        } else if entry.file_name() != "place" {
+            // Without the record of its place the copy passes for the original, as after a crash.
             std::fs::copy(entry.path(), target).unwrap();
         }
     }

@@ -61,6 +61,10 @@ pub struct Alarm {
     pub auditor_size: u64,
     /// The auditor's words, without control characters.
     pub message: String,
+    /// The proof: a checkpoint that this box signed and that this ledger does not have. The next start opens a new
+    /// incarnation because of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// When it was first found, milliseconds since 1970.
     pub since_ms: u64,
 }

@@ -35,6 +35,9 @@ pub(super) struct Conflict {
     pub(super) next: u64,
     #[serde(default)]
     pub(super) message: String,
+    /// A note: what the auditor holds, under its signature and ours. Not verified yet.
+    #[serde(default)]
+    pub(super) receipt: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

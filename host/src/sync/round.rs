@@ -1,4 +1,6 @@
 //! One round of sync: everything up to the newest checkpoint, or as far as the auditor takes it.
+//!
+//! A file of over 400 lines because what can happen in a round is read as one story.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -220,12 +222,12 @@ impl Uplink {
     async fn resume(&self, next: u64, size: u64, report: &mut Report) -> Result<u64, SyncError> {
         if next > size {
             let message = "it wants entries beyond the end of this ledger".to_owned();
-            return Err(self.raise(AlarmKind::Rollback, size, next, message).await?);
+            return Err(self.raise(AlarmKind::Rollback, size, next, message, None).await?);
         }
         let acknowledged = self.acknowledged();
         if next < acknowledged {
             let message = format!("it signed for {acknowledged} entries");
-            let _stands = self.raise(AlarmKind::AuditorRollback, size, next, message).await?;
+            let _stands = self.raise(AlarmKind::AuditorRollback, size, next, message, None).await?;
             self.take_back(next).await?;
         } else if next > acknowledged {
             // It took a segment whose receipt did not reach us. The same bytes again give the same receipt.
@@ -309,16 +311,24 @@ impl Uplink {
 
     /// Where to go on after a 409, or the alarm that it means.
     async fn conflict(&self, conflict: Conflict, size: u64) -> Result<u64, SyncError> {
-        let Conflict { kind, next, message } = conflict;
+        let Conflict { kind, next, message, receipt } = conflict;
+        let held = receipt.filter(|note| self.proves(note));
         match kind {
             ConflictKind::Gap | ConflictKind::Known if next <= size => Ok(next),
             ConflictKind::Gap | ConflictKind::Known => {
                 let message = "it wants entries beyond the end of this ledger".to_owned();
-                Err(self.raise(AlarmKind::Rollback, size, next, message).await?)
+                Err(self.raise(AlarmKind::Rollback, size, next, message, held).await?)
             }
-            ConflictKind::Rollback => Err(self.raise(AlarmKind::Rollback, size, next, message).await?),
-            ConflictKind::Fork => Err(self.raise(AlarmKind::Fork, size, next, message).await?),
+            ConflictKind::Rollback => Err(self.raise(AlarmKind::Rollback, size, next, message, held).await?),
+            ConflictKind::Fork => Err(self.raise(AlarmKind::Fork, size, next, message, held).await?),
         }
+    }
+
+    /// Whether a note is signed by this box and by the auditor: no network can make one up.
+    fn proves(&self, note: &str) -> bool {
+        let keys = self.keys.chain();
+        let size = picket_ledger::checkpoint::peek(note).map_or(0, |checkpoint| checkpoint.size);
+        Receipt::open(note, keys.key_at(size), &self.auditor).is_ok()
     }
 
     /// Raises an alarm and keeps it across restarts. Returns the error that ends the round.
@@ -328,11 +338,12 @@ impl Uplink {
         size: u64,
         auditor_size: u64,
         message: String,
+        held: Option<String>,
     ) -> Result<SyncError, SyncError> {
         let message = if message.is_empty() { "without further words".to_owned() } else { printable(&message) };
         let known = self.state.alarm().filter(|alarm| alarm.kind == kind);
         let since_ms = known.map_or_else(now_ms, |alarm| alarm.since_ms);
-        let alarm = Alarm { kind, size, auditor_size, message, since_ms };
+        let alarm = Alarm { kind, size, auditor_size, message, held, since_ms };
         // Loud before it is stored: if storing fails, it was still said.
         tracing::error!(kind = kind.name(), size, auditor_size, "{alarm}");
         self.state.set_alarm(Some(alarm.clone()));
