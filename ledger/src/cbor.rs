@@ -122,6 +122,11 @@ impl Writer {
         Self { out: Vec::with_capacity(bytes) }
     }
 
+    /// Goes on behind what is there.
+    pub(crate) fn over(out: Vec<u8>) -> Self {
+        Self { out }
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.out
     }

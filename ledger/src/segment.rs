@@ -5,6 +5,8 @@
 //! covers every byte of a segment, and the root of the frontier ties it to the segment before. The byte
 //! layout is in `docs/ledger-format.md`.
 
+pub mod parts;
+
 use crate::cbor::{CborError, Reader, Writer};
 use crate::checkpoint::SignedCheckpoint;
 use crate::entry::{Entry, EntryError, MAX_ENTRY_BYTES};

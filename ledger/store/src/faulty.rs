@@ -12,6 +12,7 @@ use crate::disk::Disk;
 use crate::journal::Identity;
 use crate::journaled::JournalFile;
 use crate::memory::MemoryStore;
+use crate::sealed::SegmentFolder;
 use crate::store::{Pair, Store, Write};
 
 /// What happens at a step.
@@ -115,6 +116,65 @@ impl Store for FaultyStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.step(|| self.inner.sync())
+    }
+}
+
+/// A folder of segments in memory: what is created is durable at once, as a file that was renamed and synced. Clones share
+/// their content.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FaultySegments {
+    pub(crate) files: Arc<Mutex<std::collections::BTreeMap<String, Vec<u8>>>>,
+    pub(crate) plan: Plan,
+}
+
+impl FaultySegments {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, std::collections::BTreeMap<String, Vec<u8>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SegmentFolder for FaultySegments {
+    fn list(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        Ok(self.lock().iter().map(|(name, bytes)| (name.clone(), u64::try_from(bytes.len()).unwrap())).collect())
+    }
+
+    fn length(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.lock().get(name).map(|bytes| u64::try_from(bytes.len()).unwrap()))
+    }
+
+    /// Two steps: writing, where nothing is left, and renaming, after which the file is there.
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let failed = |fault| Err(StoreError::io("write", Path::new(name), error(fault)));
+        if let Some(fault) = self.plan.step() {
+            return failed(fault);
+        }
+        let fault = self.plan.step();
+        if matches!(fault, None | Some(Fault::FailedButPersisted)) {
+            self.lock().insert(name.to_owned(), bytes.to_vec());
+        }
+        fault.map_or(Ok(()), failed)
+    }
+
+    fn read(&self, name: &str, at: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let at = usize::try_from(at).unwrap();
+        Ok(self.lock().get(name).and_then(|bytes| bytes.get(at..at + length)).map(<[u8]>::to_vec))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let fault = self.plan.step();
+        if matches!(fault, None | Some(Fault::FailedButPersisted)) {
+            self.lock().remove(name);
+        }
+        fault.map_or(Ok(()), |fault| Err(StoreError::io("remove", Path::new(name), error(fault))))
+    }
+
+    fn set_aside(&self, name: &str) -> Result<PathBuf, StoreError> {
+        self.lock().remove(name);
+        Ok(PathBuf::from(format!("damaged-1-{name}")))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new("segments").join(name)
     }
 }
 

@@ -6,7 +6,7 @@ use picket_ledger::{Entry, SignedCheckpoint, VerifyingKey, checkpoint};
 
 use crate::StoreError;
 use crate::layout::{Head, TILE};
-use crate::reader::{Reader, StoredCheckpoint, TileWalk};
+use crate::reader::{Reader, StoredCheckpoint, Walk};
 
 /// Problems that a report tells at most.
 const MAX_PROBLEMS: usize = 100;
@@ -25,6 +25,8 @@ pub struct Report {
     pub entries: u64,
     /// Checkpoints that were read.
     pub checkpoints: u64,
+    /// Sealed segments that were read.
+    pub segments: u64,
     /// The lowest index at which something is wrong.
     pub first_bad: Option<u64>,
     /// What is wrong, a sentence each, at most 100.
@@ -55,7 +57,7 @@ pub(crate) fn verify_tail(reader: &Reader) -> Result<(), StoreError> {
     let mut entries = 0;
     if size > head.pruned_to || !size.is_multiple_of(TILE) {
         let tile = size.saturating_sub(1) / TILE;
-        let mut walk = TileWalk::new(reader, tile);
+        let mut walk = Walk::new(reader, tile * TILE..size);
         while let Some(entry) = walk.next()? {
             entries += 1;
             bytes += 4 + u64::try_from(entry.len()).unwrap_or(u64::MAX);
@@ -142,6 +144,7 @@ pub(crate) fn run(reader: &Reader, key: Option<&VerifyingKey>) -> Result<Report,
         );
     }
     checkpoints.beyond(size, &mut report);
+    verify_files(reader, &mut report);
     Ok(report)
 }
 
@@ -159,7 +162,7 @@ fn walk_tile(
         *tree = reader.tree_at(tile * TILE).ok();
     }
     let end = size.min((tile + 1) * TILE);
-    let mut walk = TileWalk::new(reader, tile);
+    let mut walk = Walk::new(reader, tile * TILE..end);
     for index in tile * TILE..end {
         let entry = match walk.next() {
             Ok(Some(entry)) => entry,
@@ -195,6 +198,19 @@ fn walk_tile(
             }
         }
         checkpoints.at(index + 1, tree.as_ref(), report);
+    }
+}
+
+/// Verifies that each sealed file has the bytes of its name: the entries were compared above, and this is about what is
+/// around them.
+fn verify_files(reader: &Reader, report: &mut Report) {
+    for row in reader.sealed().within(reader.pruned_to(), u64::MAX) {
+        match reader.sealed().read(&row) {
+            Ok(_) => report.segments += 1,
+            // Pruned meanwhile.
+            Err(_) if row.end <= reader.pruned_to() => {}
+            Err(error) => report.problem(row.first, error.to_string()),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::disk::Disk;
 use crate::findings::Findings;
 use crate::journal::{Identity, Journal, RECORD_HEADER_BYTES};
 use crate::recovery::{create, recover};
+use crate::sealed::{Sealed, SegmentFolder};
 use crate::store::Store;
 
 pub(crate) use applier::settle_all;
@@ -65,19 +66,26 @@ impl Journaled {
     pub(crate) fn open(
         open_base: OpenBase,
         file: &dyn JournalFile,
+        segments: Box<dyn SegmentFolder>,
         half_bytes: usize,
         findings: &mut Findings,
     ) -> Result<Self, StoreError> {
         let base = open_base(findings)?;
-        let (disk, identity, last) = match file.open()? {
-            Some(disk) => recover(base.as_ref(), disk, file, half_bytes, findings)?,
+        let sealed = Sealed::new(segments);
+        let listing = sealed.load(base.as_ref(), findings)?;
+        let (disk, identity, mut last) = match file.open()? {
+            Some(disk) => recover(base.as_ref(), &sealed, disk, file, half_bytes, findings)?,
             None => create(base.as_ref(), file, half_bytes, findings)?,
         };
+        if sealed.clear(base.as_ref(), &listing, findings)? {
+            last = take_from_segments(base.as_ref(), &sealed, last, findings)?;
+        }
         let io = |action| move |e| StoreError::io(action, file.path(), e);
         let total = disk.read().map_err(io("read"))?.len();
         let journal = Journal::new(disk, identity, total);
         let shared = Arc::new(Shared {
             open_base,
+            sealed,
             base: RwLock::new(Some(base)),
             overlays: RwLock::default(),
             work: Mutex::default(),
@@ -96,6 +104,21 @@ impl Journaled {
             applier: Some(applier),
             journal_path: file.path().to_owned(),
         })
+    }
+
+    /// The sealed files.
+    pub(crate) fn sealed(&self) -> &Sealed {
+        &self.shared.sealed
+    }
+
+    /// Makes the log anew from its sealed files alone, after losses were accepted.
+    pub(crate) fn fall_back(&self, findings: &mut Findings) -> Result<(), StoreError> {
+        let mut writer = lock(&self.writer);
+        self.drain(&mut writer)?;
+        let last = writer.sequence;
+        writer.sequence =
+            self.shared.with_base(|base| take_from_segments(base, &self.shared.sealed, last, findings))?;
+        Ok(())
     }
 
     /// The journal's path, for messages.
@@ -154,7 +177,7 @@ impl Journaled {
         let frozen = Frozen { batch, sequence };
         // A crash in here leaves the batch whole in the base or not there at all. Its sequence is then ahead of
         // the journal's, which the next commit makes up for.
-        if let Err(error) = self.shared.apply(&frozen) {
+        if let Err(error) = self.shared.apply(&frozen, false) {
             writer.broken = Some(error.clone());
             return Err(error);
         }
@@ -213,6 +236,21 @@ impl Journaled {
         self.drain(&mut writer)?;
         self.shared.with_base(|base| base.reclaim())
     }
+}
+
+/// See [`Journaled::fall_back`]. Returns the sequence of the batch that did it.
+fn take_from_segments(
+    base: &dyn Store,
+    sealed: &Sealed,
+    last: u64,
+    findings: &mut Findings,
+) -> Result<u64, StoreError> {
+    let writes = sealed.alone(base, findings)?;
+    // A crash before the sync leaves the log as it was, and the next opening does this again.
+    base.apply(last + 1, &writes)?;
+    base.sync()?;
+    sealed.set_rest_aside(findings)?;
+    Ok(last + 1)
 }
 
 impl Drop for Journaled {

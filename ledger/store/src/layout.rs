@@ -9,6 +9,7 @@
 //! | `c` size (u64) | the signed checkpoint of that size, as text |
 //! | `b` size (u64) | nothing: no segment may span that size |
 //! | `p` invocation (u64) piece (u32) | a piece of a payload: its length (u64), then its bytes |
+//! | `s` size (u64) | the sealed file that ends at that size: see `sealed/row.rs` |
 //! | `v` name | a small named value |
 //!
 //! A tile is 256 leaves, as in C2SP tlog-tiles; the hashes of level 0 are those of the entries and not kept.
@@ -78,6 +79,12 @@ impl Head {
 /// Key of a piece of a tile's entries.
 pub(crate) fn entry_key(tile: u64, piece: u32) -> Vec<u8> {
     [b"e", tile.to_be_bytes().as_slice(), &piece.to_be_bytes()].concat()
+}
+
+/// The tile that the key of a piece names; `None` for other keys.
+pub(crate) fn entry_tile(key: &[u8]) -> Option<u64> {
+    let tile = key.strip_prefix(b"e")?.first_chunk()?;
+    Some(u64::from_be_bytes(*tile))
 }
 
 /// Key of a hash tile.

@@ -6,6 +6,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | `log.rs`, `reader.rs`, `layout.rs` | entries, tree, checkpoints and payloads as keys and values |
+//! | `sealed.rs` | entries of full tiles as immutable files, each a segment that anyone can verify |
 //! | `journaled.rs`, `journal.rs` | commits are durable in a preallocated journal, and reach the base in large steps |
 //! | `store.rs` | the base: an ordered key/value store behind a trait |
 //! | `packs.rs`, `sled.rs` | the base on disk: values in immutable files, their index in sled |
@@ -31,8 +32,10 @@ mod log;
 mod memory;
 mod pack_file;
 mod packs;
+mod pieces;
 mod reader;
 mod recovery;
+mod sealed;
 mod sled;
 mod store;
 #[cfg(test)]
@@ -45,4 +48,4 @@ pub use log::{
     Commit, Committed, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Options, Payload, Pruned, Sign,
     set_aside,
 };
-pub use reader::{Reader, StoredCheckpoint};
+pub use reader::{Reader, SealedSegment, StoredCheckpoint};

@@ -18,6 +18,7 @@ use crate::journaled::{JournalFile, Journaled, OpenBase};
 use crate::layout::{HEAD_KEY, Head, boundary_key, checkpoint_key, named_key, payload_key, write_stream};
 use crate::lock::FolderLock;
 use crate::reader::Reader;
+use crate::sealed::{SegmentFiles, SegmentFolder};
 
 use commit::{append, check};
 
@@ -91,7 +92,8 @@ impl Log {
         let mut start = || {
             let base = files::open_base(path, options.cache_bytes);
             let lock = Some(Arc::clone(&lock));
-            Self::start(base, &journal, options.journal_bytes, &mut findings, lock)
+            let segments = Box::new(SegmentFiles::new(path.join("segments")));
+            Self::start(base, &journal, segments, options.journal_bytes, &mut findings, lock)
         };
         let (log, fresh) = match start() {
             // Reading the index failed only now: opening it again rebuilds it.
@@ -106,30 +108,35 @@ impl Log {
     pub(crate) fn start(
         open_base: OpenBase,
         journal: &dyn JournalFile,
+        segments: Box<dyn SegmentFolder>,
         journal_bytes: usize,
         findings: &mut Findings,
         lock: Option<Arc<FolderLock>>,
     ) -> Result<(Self, bool), StoreError> {
-        let store = Journaled::open(open_base, journal, journal_bytes, findings)?;
-        let (head, fresh) = match store.get(HEAD_KEY)? {
-            None => (Head::default(), true),
-            Some(bytes) => {
-                let head = Head::decode(&bytes).ok_or_else(|| {
-                    StoreError::damaged(
-                        journal.path(),
-                        "the head of the log makes no sense",
-                        "it was written by another version of this program: use that one",
-                    )
-                })?;
-                (head, false)
-            }
-        };
-        let log = Self {
+        let store = Journaled::open(open_base, journal, segments, journal_bytes, findings)?;
+        let head = read_head(&store, journal.path())?;
+        let fresh = head.is_none();
+        let head = head.unwrap_or_default();
+        let mut log = Self {
             shared: Arc::new(Shared { store, head: RwLock::new(head.clone()), leaves: Mutex::default(), _lock: lock }),
             head,
         };
-        fsck::verify_tail(&log.reader())?;
+        match fsck::verify_tail(&log.reader()) {
+            // What the index, packs and journal have does not give the end of the log: the segments may give its start.
+            Err(error @ StoreError::Damaged { .. }) if findings.accept_loss && log.shared.store.sealed().end() > 0 => {
+                findings.loss(error)?;
+                log.shared.store.fall_back(findings)?;
+                log.set_head(read_head(&log.shared.store, journal.path())?.unwrap_or_default());
+                fsck::verify_tail(&log.reader())?;
+            }
+            verified => verified?,
+        }
         Ok((log, fresh))
+    }
+
+    fn set_head(&mut self, head: Head) {
+        *self.shared.head.write().unwrap_or_else(PoisonError::into_inner) = head.clone();
+        self.head = head;
     }
 
     /// Entries in the log.
@@ -203,8 +210,7 @@ impl Log {
         }
         self.shared.store.commit(batch)?;
         // Only now: readers and the next commit must not build on what may not be there after a crash.
-        *self.shared.head.write().unwrap_or_else(PoisonError::into_inner) = head.clone();
-        self.head = head;
+        self.set_head(head);
         Ok(())
     }
 
@@ -224,6 +230,20 @@ impl Log {
     pub fn flush(&mut self) -> Result<(), StoreError> {
         self.shared.store.flush()
     }
+}
+
+fn read_head(store: &Journaled, path: &Path) -> Result<Option<Head>, StoreError> {
+    let bytes = store.get(HEAD_KEY)?;
+    let decode = |bytes: Vec<u8>| {
+        Head::decode(&bytes).ok_or_else(|| {
+            StoreError::damaged(
+                path,
+                "the head of the log makes no sense",
+                "it was written by another version of this program: use that one",
+            )
+        })
+    };
+    bytes.map(decode).transpose()
 }
 
 /// Moves the folder of a log aside as a whole, so that a new one can be created in its place. Nothing in it is

@@ -21,9 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::StoreError;
 use crate::disk::{sync_folder, write_file};
 use crate::findings::Findings;
-use crate::pack_file::{INLINE, POINTER, Pointer, build, file_name, parse_name};
+use crate::pack_file::{INLINE, POINTER, Pointer, build, file_name, inline, parse_name};
 use crate::sled::SledStore;
-use crate::store::{Pair, Store, Write};
+use crate::store::{DERIVED, Pair, Store, Write};
 
 use index::{set_aside, suspect};
 use present::note;
@@ -182,15 +182,22 @@ impl Store for PackedStore {
 
     fn apply(&self, sequence: u64, writes: &[Write]) -> Result<(), StoreError> {
         let first = self.note(self.index.applied())? + 1;
-        let pack = build(sequence, writes)?;
+        let (derived, writes): (Vec<Write>, Vec<Write>) = writes.iter().cloned().partition(is_derived);
+        let pack = build(sequence, &writes)?;
         let path = self.folder.join(file_name(first, sequence));
         // A crash before the rename in here leaves nothing; after it, a pack that the next opening applies.
         write_file(&path, &pack.parts())?;
         lock(&self.packs).insert(sequence, Known { first, large_bytes: None });
         lock(&self.files).remove(&sequence);
         let note = note(first, sequence, pack.bytes());
-        let writes: Vec<Write> = pack.index.into_iter().chain([note]).collect();
+        let derived = derived.into_iter().map(in_index);
+        let writes: Vec<Write> = pack.index.into_iter().chain([note]).chain(derived).collect();
         self.note(self.write_index(sequence, &writes))
+    }
+
+    fn derive(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let writes: Vec<Write> = writes.iter().cloned().map(in_index).collect();
+        self.note(self.write_index(self.index.applied()?, &writes))
     }
 
     fn applied(&self) -> Result<u64, StoreError> {
@@ -230,6 +237,15 @@ impl Store for PackedStore {
         let packs: Vec<u64> = lock(&self.packs).keys().copied().collect();
         packs.into_iter().map(|pack| self.punch(pack, live.get(&pack).unwrap_or(&none))).sum()
     }
+}
+
+/// Derived values are in the index alone.
+fn is_derived((key, _): &Write) -> bool {
+    key.first() == Some(&DERIVED)
+}
+
+fn in_index((key, value): Write) -> Write {
+    (key, value.map(|value| inline(&value)))
 }
 
 /// The packs in a folder, by last sequence. Removes what a crash left unfinished.

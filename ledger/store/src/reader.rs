@@ -1,5 +1,6 @@
 //! Reading the log: entries, nodes of the tree, checkpoints, payloads, named values.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
@@ -10,10 +11,26 @@ use picket_ledger::tree::{self, CompactRange, NodeSource, TreeError};
 use crate::StoreError;
 use crate::fsck::{self, Report};
 use crate::layout::{
-    BOUNDARIES_END, CHECKPOINTS_END, Head, PIECE_BYTES, TILE, boundary_key, boundary_size, checkpoint_key,
-    checkpoint_size, entry_key, hash_key, named_key, payload_key,
+    BOUNDARIES_END, CHECKPOINTS_END, Head, TILE, boundary_key, boundary_size, checkpoint_key, checkpoint_size,
+    hash_key, named_key, payload_key,
 };
 use crate::log::Shared;
+use crate::pieces::Pieces;
+use crate::sealed::Sealed;
+
+/// A sealed segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SealedSegment {
+    /// Index of its first entry.
+    pub first: u64,
+    /// Index after its last entry, which is the size that its checkpoint speaks of.
+    pub end: u64,
+    /// Length of its file in bytes.
+    pub bytes: u64,
+    /// Name of its file in the folder `segments`.
+    pub name: String,
+}
 
 /// Reads the log while it is written. Cheap to clone; may be used from many threads.
 ///
@@ -93,18 +110,9 @@ impl Reader {
             return Err(StoreError::Pruned { index: range.start, pruned_to: head.pruned_to });
         }
         let mut entries = Vec::new();
-        let mut next = range.start;
-        while next < range.end {
-            let tile = next / TILE;
-            let end = range.end.min((tile + 1) * TILE);
-            let mut walk = TileWalk::new(self, tile);
-            for index in tile * TILE..end {
-                let entry = walk.next()?.ok_or_else(|| self.lacks(index))?;
-                if index >= next {
-                    entries.push(entry);
-                }
-            }
-            next = end;
+        let mut walk = Walk::new(self, range.clone());
+        for index in range {
+            entries.push(walk.next()?.ok_or_else(|| self.lacks(index))?);
         }
         Ok(entries)
     }
@@ -144,9 +152,14 @@ impl Reader {
         let Some(size) = self.head().checkpoint else {
             return Ok(None);
         };
-        let text = self.shared.store.get(&checkpoint_key(size))?;
-        let text = text.ok_or_else(|| self.damaged(format!("the checkpoint of size {size} is missing")))?;
-        self.stored(size, text).map(Some)
+        self.unless_sealed(|| {
+            let text = match self.sealed().ending(size).filter(|row| !row.lost) {
+                Some(row) => Some(self.sealed().checkpoint(&row)?),
+                None => self.shared.store.get(&checkpoint_key(size))?,
+            };
+            let text = text.ok_or_else(|| self.damaged(format!("the checkpoint of size {size} is missing")))?;
+            self.stored(size, text).map(Some)
+        })
     }
 
     /// The checkpoint of the smallest size that is not below `size`.
@@ -166,14 +179,30 @@ impl Reader {
             u64::MAX => CHECKPOINTS_END.to_vec(),
             end => checkpoint_key(end),
         };
-        let pairs = self.shared.store.range(&checkpoint_key(sizes.start), &end, limit)?;
-        pairs
-            .into_iter()
-            .map(|(key, text)| {
+        // Those at the ends of sealed files are there alone; others may be removed while this reads.
+        loop {
+            let generation = self.sealed().generation();
+            let mut found = BTreeMap::new();
+            for (key, text) in self.shared.store.range(&checkpoint_key(sizes.start), &end, limit)? {
                 let size = checkpoint_size(&key).ok_or_else(|| self.damaged("a checkpoint has no size".into()))?;
+                found.insert(size, Some(text));
+            }
+            for size in self.sealed().checkpoint_sizes(sizes.start, sizes.end).into_iter().take(limit) {
+                found.entry(size).or_insert(None);
+            }
+            let read = found.into_iter().take(limit).map(|(size, text)| {
+                let text = match (text, self.sealed().ending(size)) {
+                    (Some(text), _) => text,
+                    (None, Some(row)) => self.sealed().checkpoint(&row)?,
+                    (None, None) => return Err(self.damaged(format!("the checkpoint of size {size} is missing"))),
+                };
                 self.stored(size, text)
-            })
-            .collect()
+            });
+            let read = read.collect();
+            if self.sealed().generation() == generation {
+                return read;
+            }
+        }
     }
 
     /// The first `limit` sizes in a range at which a boundary was set: no segment may span one. See
@@ -231,6 +260,46 @@ impl Reader {
     /// Only when the head itself cannot be read.
     pub fn fsck(&self, key: Option<&VerifyingKey>) -> Result<Report, StoreError> {
         fsck::run(self, key)
+    }
+
+    /// The sealed segments that hold entries of a range, by place in the log. Each is a file that anyone can verify
+    /// with the public key; its bytes are had with [`Reader::sealed_bytes`].
+    #[must_use]
+    pub fn sealed_segments(&self, entries: Range<u64>) -> Vec<SealedSegment> {
+        let rows = self.sealed().within(entries.start, entries.end);
+        let rows = rows.iter().filter(|row| !row.lost);
+        rows.map(|row| SealedSegment { first: row.first, end: row.end, bytes: u64::from(row.bytes), name: row.name() })
+            .collect()
+    }
+
+    /// The bytes of the sealed segment that holds an entry, at most 16 MiB; `None` when the entry is not sealed yet or was
+    /// pruned.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] unless they have the SHA-256 of the file's name; [`StoreError::Io`].
+    pub fn sealed_bytes(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.unless_sealed(|| self.sealed().find(index).map(|row| self.sealed().read(&row)).transpose())
+    }
+
+    /// Entries below this index are sealed.
+    #[must_use]
+    pub fn sealed_to(&self) -> u64 {
+        self.sealed().end().max(self.pruned_to())
+    }
+
+    pub(crate) fn sealed(&self) -> &Sealed {
+        self.shared.store.sealed()
+    }
+
+    /// Reads again when something was sealed or pruned while it was read.
+    fn unless_sealed<T>(&self, read: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        loop {
+            let generation = self.sealed().generation();
+            match read() {
+                Err(_) if self.sealed().generation() != generation => {}
+                result => return result,
+            }
+        }
     }
 
     fn within(&self, size: u64) -> Result<(), StoreError> {
@@ -314,52 +383,88 @@ fn of_tree(error: TreeError<StoreError>) -> StoreError {
     }
 }
 
-/// The entries of a tile, one after the other, without holding more than a piece and an entry.
-pub(crate) struct TileWalk<'a> {
+/// The entries of a range, one after the other, without holding more than a chunk of a sealed file or a piece.
+///
+/// What is sealed or pruned on the way is read again from where it is then.
+pub(crate) struct Walk<'a> {
     reader: &'a Reader,
-    tile: u64,
-    piece: u32,
-    bytes: Vec<u8>,
-    start: usize,
-    ended: bool,
+    next: u64,
+    end: u64,
+    source: Source,
+    generation: u64,
 }
 
-impl<'a> TileWalk<'a> {
-    pub(crate) fn new(reader: &'a Reader, tile: u64) -> Self {
-        Self { reader, tile, piece: 0, bytes: Vec::new(), start: 0, ended: false }
+enum Source {
+    /// To be looked for.
+    None,
+    Sealed(VecDeque<Vec<u8>>),
+    /// The pieces of a tile, with the index of what comes next there.
+    Pieces {
+        pieces: Pieces,
+        tile: u64,
+        at: u64,
+    },
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(reader: &'a Reader, range: Range<u64>) -> Self {
+        let generation = reader.sealed().generation();
+        Self { reader, next: range.start, end: range.end, source: Source::None, generation }
     }
 
-    /// The next entry; `None` after the last.
+    /// The next entry; `None` at the end of the range, and where entries are missing.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(length) = self.take(4)? else {
+        if self.next >= self.end {
             return Ok(None);
-        };
-        let length = length.first_chunk().copied().map_or(0, u32::from_le_bytes);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        match self.take(length)? {
-            Some(entry) => Ok(Some(entry)),
-            None => Err(self.reader.damaged(format!("an entry of tile {} is cut off", self.tile))),
+        }
+        loop {
+            let found = self.look();
+            let generation = self.reader.sealed().generation();
+            match found {
+                Ok(Some(entry)) => {
+                    self.next += 1;
+                    return Ok(Some(entry));
+                }
+                // The pieces may have gone into a sealed file meanwhile, or that file was pruned.
+                _ if self.generation != generation => {
+                    self.generation = generation;
+                    self.source = Source::None;
+                    let pruned_to = self.reader.pruned_to();
+                    if self.next < pruned_to {
+                        return Err(StoreError::Pruned { index: self.next, pruned_to });
+                    }
+                }
+                other => return other,
+            }
         }
     }
 
-    fn take(&mut self, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        while self.bytes.len() - self.start < length && !self.ended {
-            let key = entry_key(self.tile, self.piece);
-            let Some(more) = self.reader.shared.store.get(&key)? else {
-                self.ended = true;
-                break;
-            };
-            self.ended = more.len() < PIECE_BYTES;
-            self.piece += 1;
-            self.bytes.drain(..self.start);
-            self.start = 0;
-            self.bytes.extend_from_slice(&more);
+    fn look(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        loop {
+            match &mut self.source {
+                Source::None => {
+                    let tile = self.next / TILE;
+                    self.source = match self.reader.sealed().find(self.next) {
+                        Some(row) => Source::Sealed(self.reader.sealed().entries(&row, self.next)?.into()),
+                        None => Source::Pieces { pieces: Pieces::new(tile), tile, at: tile * TILE },
+                    };
+                }
+                Source::Sealed(entries) => match entries.pop_front() {
+                    Some(entry) => return Ok(Some(entry)),
+                    None => self.source = Source::None,
+                },
+                Source::Pieces { tile, .. } if *tile != self.next / TILE => self.source = Source::None,
+                Source::Pieces { pieces, tile, at } => match pieces.next(&|key| self.reader.shared.store.get(key))? {
+                    None => return Ok(None),
+                    Some(None) => return Err(self.reader.damaged(format!("an entry of tile {tile} is cut off"))),
+                    Some(Some(entry)) => {
+                        *at += 1;
+                        if *at > self.next {
+                            return Ok(Some(entry));
+                        }
+                    }
+                },
+            }
         }
-        let end = self.start.saturating_add(length);
-        let taken = self.bytes.get(self.start..end).map(<[u8]>::to_vec);
-        if taken.is_some() {
-            self.start = end;
-        }
-        Ok(taken)
     }
 }

@@ -6,6 +6,7 @@ use crate::disk::Disk;
 use crate::findings::Findings;
 use crate::journal::{self, Identity, Journal};
 use crate::journaled::{JournalFile, settle_all};
+use crate::sealed::Sealed;
 use crate::store::Store;
 
 /// In the base store, the identity of the journal that belongs to it.
@@ -57,6 +58,7 @@ fn adopt(base: &dyn Store, identity: &Identity, bytes: usize, applied: u64) -> R
 /// Applies to the base what only the journal has.
 pub(crate) fn recover(
     base: &dyn Store,
+    sealed: &Sealed,
     disk: Box<dyn Disk>,
     file: &dyn JournalFile,
     half_bytes: usize,
@@ -123,12 +125,28 @@ pub(crate) fn recover(
             file.path().display()
         ));
     }
+    let mut unusable = false;
     if last > applied {
-        base.apply(last, &settle_all(base, &replay)?)?;
-        // Before this a crash repeats the replay; after it the journal may be overwritten.
-        base.sync()?;
+        // What a killed process wrote last may be in memory alone, and is about to be sealed.
+        disk.sync().map_err(|e| StoreError::io("sync", file.path(), e))?;
+        let writes = settle_all(base, &replay, |tile| sealed.has_tile(tile));
+        match writes.and_then(|writes| sealed.seal(base, writes)) {
+            Ok(writes) => {
+                base.apply(last, &writes)?;
+                sealed.confirm();
+                // Before this a crash repeats the replay; after it the journal may be overwritten.
+                base.sync()?;
+                sealed.tidy();
+            }
+            // Its commits go on from values that are lost.
+            Err(error @ StoreError::Damaged { .. }) => {
+                findings.loss(error)?;
+                unusable = true;
+            }
+            Err(error) => return Err(error),
+        }
     }
-    if newest > last || cut.is_some() {
+    if unusable || newest > last || cut.is_some() {
         // Its records must not be taken for the continuation of this log, and are evidence.
         drop(disk);
         let kept = file.set_aside()?;

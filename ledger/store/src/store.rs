@@ -11,6 +11,9 @@ pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);
 /// A key with its value.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
+/// Keys that start with this byte can be made again from elsewhere: a store that rebuilds itself may lose them.
+pub(crate) const DERIVED: u8 = b's';
+
 /// An ordered key/value store.
 ///
 /// One thread writes; any number read meanwhile.
@@ -33,6 +36,14 @@ pub(crate) trait Store: Send + Sync {
     /// When the store cannot write. It is then unknown whether the batch is applied; [`Store::applied`] of
     /// the store opened again tells.
     fn apply(&self, sequence: u64, writes: &[Write]) -> Result<(), StoreError>;
+
+    /// Writes keys that start with [`DERIVED`], outside of any batch. Not yet durable.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    fn derive(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.apply(self.applied()?, writes)
+    }
 
     /// The sequence of the last batch applied; 0 before the first.
     ///

@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 use crate::StoreError;
 use crate::batch::{Batch, Change};
 use crate::findings::Findings;
+use crate::layout::entry_tile;
+use crate::sealed::Sealed;
 use crate::store::{Store, Write};
 
 use super::OpenBase;
@@ -14,6 +16,7 @@ use super::OpenBase;
 pub(super) struct Shared {
     pub(super) open_base: OpenBase,
     /// `None` when it broke and could not be opened again yet. Written only by whoever applies (`Work` says who).
+    pub(super) sealed: Sealed,
     pub(super) base: RwLock<Option<Box<dyn Store>>>,
     /// Invariant: a change is in the base, or in an overlay, or in both; it moves in that direction only after
     /// the base has it durably.
@@ -63,7 +66,7 @@ impl Shared {
             let frozen = read(&self.overlays).frozen.clone();
             // A panic here would leave every later commit waiting.
             let result = frozen.map_or(Ok(()), |frozen| {
-                catch_unwind(AssertUnwindSafe(|| self.apply(&frozen)))
+                catch_unwind(AssertUnwindSafe(|| self.apply(&frozen, true)))
                     .unwrap_or_else(|_| Err(unusable("applying to it panicked")))
             });
             if result.is_ok() {
@@ -77,8 +80,9 @@ impl Shared {
         }
     }
 
-    /// Applies an overlay to the base, durably. Repeats nothing that the base already has.
-    pub(super) fn apply(&self, frozen: &Frozen) -> Result<(), StoreError> {
+    /// Applies an overlay to the base, durably, and seals what can be; what is not in the journal must not be sealed.
+    /// Repeats nothing that the base already has.
+    pub(super) fn apply(&self, frozen: &Frozen, seal: bool) -> Result<(), StoreError> {
         let broken = match read(&self.base).as_deref() {
             Some(base) if base.is_broken() => base.may_reopen().map(|()| true)?,
             base => base.is_none(),
@@ -89,9 +93,18 @@ impl Shared {
         self.with_base(|base| {
             // After an error it is unknown whether the base has it.
             if base.applied()? < frozen.sequence {
-                base.apply(frozen.sequence, &settle_all(base, &frozen.batch)?)?;
+                let mut writes = settle_all(base, &frozen.batch, |tile| self.sealed.has_tile(tile))?;
+                if seal {
+                    writes = self.sealed.seal(base, writes)?;
+                }
+                base.apply(frozen.sequence, &writes)?;
+                if seal {
+                    self.sealed.confirm();
+                }
             }
-            base.sync()
+            base.sync()?;
+            self.sealed.tidy();
+            Ok(())
         })
     }
 
@@ -112,11 +125,16 @@ impl Shared {
     }
 }
 
-/// The writes that a batch comes to on a base.
-pub(crate) fn settle_all(base: &dyn Store, batch: &Batch) -> Result<Vec<Write>, StoreError> {
+/// The writes that a batch comes to on a base. Pieces of tiles that are sealed come to nothing.
+pub(crate) fn settle_all(
+    base: &dyn Store,
+    batch: &Batch,
+    sealed: impl Fn(u64) -> bool,
+) -> Result<Vec<Write>, StoreError> {
     batch
         .changes()
         .iter()
+        .filter(|(key, _)| !entry_tile(key).is_some_and(&sealed))
         .map(|(key, change)| {
             let before = match change {
                 Change::Splice { at, .. } if *at > 0 => base.get(key)?,

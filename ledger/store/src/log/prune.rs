@@ -56,7 +56,7 @@ impl Log {
             head.pruned_to = stop * TILE;
             self.finish(batch, head)?;
         }
-        Ok(Pruned { pruned_to: self.head.pruned_to, payloads, freed_bytes: self.shared.store.reclaim()? })
+        Ok(Pruned { pruned_to: self.head.pruned_to, payloads, freed_bytes: self.reclaim()? })
     }
 
     /// Erases payloads; their commitments in the entries, and so all proofs, stay valid. Returns how many there
@@ -73,8 +73,14 @@ impl Log {
         }
         let head = self.head.clone();
         self.finish(batch, head)?;
-        self.shared.store.reclaim()?;
+        self.reclaim()?;
         Ok(erased)
+    }
+
+    /// Frees what was removed: sealed files that lie wholly below what is pruned, and values in packs.
+    fn reclaim(&self) -> Result<u64, StoreError> {
+        let packs = self.shared.store.reclaim()?;
+        Ok(packs + self.shared.store.sealed().take_freed())
     }
 
     fn remove_payload(&self, batch: &mut Batch, invocation: u64) -> Result<u64, StoreError> {

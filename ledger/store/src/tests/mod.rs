@@ -10,7 +10,7 @@ use picket_ledger::entry::{Body, Heartbeat};
 use picket_ledger::hash::Hash;
 use picket_ledger::{Checkpoint, Entry, SigningKey};
 
-use crate::faulty::{FaultyJournal, FaultyStore, Plan};
+use crate::faulty::{FaultyJournal, FaultySegments, FaultyStore, Plan};
 use crate::findings::Findings;
 use crate::log::{Commit, Log};
 use crate::{StoreError, journaled::OpenBase, store::Store};
@@ -23,6 +23,7 @@ pub(crate) const HALF_BYTES: usize = 8 * 4096;
 pub(crate) struct Machine {
     pub(crate) base: FaultyStore,
     pub(crate) journal: FaultyJournal,
+    pub(crate) segments: FaultySegments,
     pub(crate) plan: Plan,
 }
 
@@ -31,6 +32,7 @@ impl Machine {
         let plan = Plan::default();
         let mut machine = Self { plan: plan.clone(), ..Self::default() };
         machine.base.plan = plan.clone();
+        machine.segments.plan = plan.clone();
         machine.journal.plan = plan;
         machine
     }
@@ -39,6 +41,7 @@ impl Machine {
     pub(crate) fn with_separate_plans() -> Self {
         let mut machine = Self::new();
         machine.base.plan = Plan::default();
+        machine.segments.plan = machine.base.plan.clone();
         machine
     }
 
@@ -53,7 +56,8 @@ impl Machine {
     pub(crate) fn open_with(&self, mut findings: Findings) -> Result<(Log, Findings), StoreError> {
         let base = self.base.clone();
         let open: OpenBase = Box::new(move |_| Ok(Box::new(base.clone()) as Box<dyn Store>));
-        let (log, _) = Log::start(open, &self.journal, HALF_BYTES, &mut findings, None)?;
+        let (log, _) =
+            Log::start(open, &self.journal, Box::new(self.segments.clone()), HALF_BYTES, &mut findings, None)?;
         Ok((log, findings))
     }
 
@@ -69,6 +73,7 @@ impl Machine {
         // The journal first: what is in the base by then is in it too, and what comes later only more so.
         copy.journal.copy_from(&self.journal);
         copy.base.inner.copy_from(&self.base.inner);
+        *copy.segments.lock() = self.segments.lock().clone();
         copy
     }
 }
