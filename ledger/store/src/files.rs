@@ -3,6 +3,8 @@
 //! ```text
 //! <folder>/lock             who has it open
 //! <folder>/journal          the newest commits (journal.rs)
+//! <folder>/segments/        entries of full tiles, sealed (sealed.rs)
+//! <folder>/reserve          space for a last commit on a full disk (log/space.rs)
 //! <folder>/packs/           large values, and the history of the index (packs.rs)
 //! <folder>/index/           sled: db, conf, snap.*, blobs (sled.rs)
 //! <folder>/damaged-N-NAME   what was moved aside as unreadable

@@ -45,7 +45,7 @@ pub use error::StoreError;
 pub use fsck::Report;
 pub use layout::TILE;
 pub use log::{
-    Commit, Committed, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Options, Payload, Pruned, Sign,
-    set_aside,
+    Commit, Committed, DiskUsage, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Options, Payload,
+    Pruned, Sign, set_aside,
 };
 pub use reader::{Reader, SealedSegment, StoredCheckpoint};

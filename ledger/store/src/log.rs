@@ -2,6 +2,7 @@
 
 mod commit;
 mod prune;
+mod space;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -21,9 +22,11 @@ use crate::reader::Reader;
 use crate::sealed::{SegmentFiles, SegmentFolder};
 
 use commit::{append, check};
+use space::Folder;
 
 pub use commit::{Commit, Committed, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Payload, Sign};
 pub use prune::Pruned;
+pub use space::DiskUsage;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -38,11 +41,14 @@ pub struct Options {
     /// refusing with [`StoreError::Damaged`]. Default false. A log opened so may be shorter than what was
     /// acknowledged: the caller must open a new incarnation.
     pub accept_loss: bool,
+    /// Bytes set aside in a preallocated file, for a last commit on a full disk: see [`Log::release_reserve`]. Default 0,
+    /// which is none; a useful size is four times [`Options::journal_bytes`]. A disk without room for it is no error.
+    pub reserve_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 16 * 1024 * 1024, journal_bytes: 4 * 1024 * 1024, accept_loss: false }
+        Self { cache_bytes: 16 * 1024 * 1024, journal_bytes: 4 * 1024 * 1024, accept_loss: false, reserve_bytes: 0 }
     }
 }
 
@@ -63,6 +69,8 @@ pub struct Opened {
 pub struct Log {
     shared: Arc<Shared>,
     head: Head,
+    /// `None` over anything but files.
+    folder: Option<Folder>,
 }
 
 /// What the log has in common with its readers.
@@ -95,11 +103,14 @@ impl Log {
             let segments = Box::new(SegmentFiles::new(path.join("segments")));
             Self::start(base, &journal, segments, options.journal_bytes, &mut findings, lock)
         };
-        let (log, fresh) = match start() {
+        let (mut log, fresh) = match start() {
             // Reading the index failed only now: opening it again rebuilds it.
             Err(StoreError::Damaged { path: damaged, .. }) if damaged.starts_with(path.join("index")) => start()?,
             result => result?,
         };
+        log.folder = Some(Folder::new(path, options.reserve_bytes));
+        // Without room for it the log works all the same, and makes it when there is.
+        log.restore_reserve()?;
         let opened = Opened { fresh, repaired: findings.repaired, lost: findings.lost };
         Ok((log, opened))
     }
@@ -120,6 +131,7 @@ impl Log {
         let mut log = Self {
             shared: Arc::new(Shared { store, head: RwLock::new(head.clone()), leaves: Mutex::default(), _lock: lock }),
             head,
+            folder: None,
         };
         match fsck::verify_tail(&log.reader()) {
             // What the index, packs and journal have does not give the end of the log: the segments may give its start.

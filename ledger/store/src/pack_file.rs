@@ -35,6 +35,9 @@ const INLINE_BYTES: u32 = 1024;
 const MAX_VALUE_BYTES: usize = 0xffff_ffff;
 /// In the index, the first byte of a value that follows.
 pub(crate) const INLINE: u8 = 0;
+/// In the index, the first byte of a small value with its pack in front: the pack (u64, its last sequence), the value.
+/// Earlier versions wrote [`INLINE`], which does not tell the pack.
+pub(crate) const PACKED: u8 = 2;
 /// In the index, the first byte of a pointer: pack (u64, its last sequence), offset (u64), length (u32), CRC-32 (u32).
 pub(crate) const POINTER: u8 = 1;
 const POINTER_BYTES: usize = 1 + 8 + 8 + 4 + 4;
@@ -126,7 +129,7 @@ pub(crate) fn build(last: u64, writes: &[Write]) -> Result<Built<'_>, StoreError
         .map(|(listed, (key, value))| {
             let stored = match (listed.value, value) {
                 (Some(place), Some(_)) if place.is_large() => Some(place.pointer(last).encode()),
-                (Some(_), Some(value)) => Some(inline(value)),
+                (Some(_), Some(value)) => Some(packed(last, value)),
                 _ => None,
             };
             (key.clone(), stored)
@@ -217,6 +220,24 @@ impl Pointer {
 
 pub(crate) fn inline(value: &[u8]) -> Vec<u8> {
     [&[INLINE], value].concat()
+}
+
+/// A small value as the index keeps it.
+pub(crate) fn packed(pack: u64, value: &[u8]) -> Vec<u8> {
+    [[PACKED].as_slice(), &pack.to_le_bytes(), value].concat()
+}
+
+/// The value of what [`packed`] made.
+pub(crate) fn unpacked(stored: &[u8]) -> Option<&[u8]> {
+    stored.split_first().filter(|(kind, _)| **kind == PACKED)?.1.get(8..)
+}
+
+/// The pack that a value of the index came with; `None` when it does not say.
+pub(crate) fn pack_of(stored: &[u8]) -> Option<u64> {
+    match stored.split_first() {
+        Some((&(POINTER | PACKED), rest)) => rest.first_chunk().map(|pack| u64::from_le_bytes(*pack)),
+        _ => None,
+    }
 }
 
 pub(crate) fn file_name(first: u64, last: u64) -> String {

@@ -7,6 +7,7 @@
 //! left unapplied.
 
 mod index;
+mod merge;
 mod present;
 mod punch;
 #[cfg(test)]
@@ -21,12 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::StoreError;
 use crate::disk::{sync_folder, write_file};
 use crate::findings::Findings;
-use crate::pack_file::{INLINE, POINTER, Pointer, build, file_name, inline, parse_name};
+use crate::pack_file::{INLINE, PACKED, POINTER, Pointer, build, file_name, inline, parse_name, unpacked};
 use crate::sled::SledStore;
 use crate::store::{DERIVED, Pair, Store, Write};
 
 use index::{set_aside, suspect};
-use present::note;
+use present::{note, unnote};
 
 /// Free space below which the index is not opened again after an error: sled writes a snapshot then, which takes
 /// some bytes a page, and goes on in a new segment.
@@ -45,6 +46,10 @@ pub(crate) struct PackedStore {
     /// Packs by last sequence; the applier writes, readers look paths up.
     packs: Mutex<BTreeMap<u64, Known>>,
     files: Mutex<HashMap<u64, Arc<File>>>,
+    /// Bytes of keys and values in the index by the pack that they came with.
+    live: Mutex<HashMap<u64, u64>>,
+    /// Packs that nothing needs once the index is durable as it is.
+    done: Mutex<Vec<u64>>,
 }
 
 /// What is known of a pack.
@@ -52,6 +57,8 @@ pub(crate) struct PackedStore {
 struct Known {
     /// Its first sequence.
     first: u64,
+    /// Its length in bytes; 0 before that was looked at.
+    bytes: u64,
     /// Bytes of large values that are not punched out; `None` before that was looked at.
     large_bytes: Option<u64>,
 }
@@ -86,6 +93,8 @@ impl PackedStore {
             packs: Mutex::new(list(&folder)?),
             folder,
             files: Mutex::new(HashMap::new()),
+            live: Mutex::default(),
+            done: Mutex::default(),
         };
         store.verify_index()?;
         store.verify_packs(findings)?;
@@ -108,6 +117,7 @@ impl PackedStore {
     fn resolve(&self, stored: &[u8]) -> Result<Vec<u8>, StoreError> {
         match stored.split_first() {
             Some((&INLINE, value)) => Ok(value.to_vec()),
+            Some((&PACKED, _)) => Ok(unpacked(stored).ok_or_else(|| self.nonsense())?.to_vec()),
             Some((&POINTER, _)) => self.fetch(Pointer::decode(stored).ok_or_else(|| self.nonsense())?),
             _ => Err(self.nonsense()),
         }
@@ -171,28 +181,54 @@ impl PackedStore {
 
 impl Store for PackedStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let stored = self.note(self.index.get(key))?;
-        stored.map(|stored| self.note(self.resolve(&stored))).transpose()
+        let mut stored = self.note(self.index.get(key))?;
+        loop {
+            let found = stored.as_deref().map(|stored| self.resolve(stored)).transpose();
+            if found.is_ok() {
+                return found;
+            }
+            // The value may have moved to another pack, or have been removed, since the index was asked.
+            let again = self.note(self.index.get(key))?;
+            if again == stored {
+                return self.note(found);
+            }
+            stored = again;
+        }
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
         let pairs = self.note(self.index.range(from, to, limit))?;
-        pairs.into_iter().map(|(key, stored)| Ok((key, self.note(self.resolve(&stored))?))).collect()
+        let mut found = Vec::with_capacity(pairs.len());
+        for (key, stored) in pairs {
+            match self.resolve(&stored) {
+                Ok(value) => found.push((key, value)),
+                Err(_) => found.extend(self.get(&key)?.map(|value| (key, value))),
+            }
+        }
+        Ok(found)
+    }
+
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.note(self.index.keys(from, to, limit))
     }
 
     fn apply(&self, sequence: u64, writes: &[Write]) -> Result<(), StoreError> {
         let first = self.note(self.index.applied())? + 1;
         let (derived, writes): (Vec<Write>, Vec<Write>) = writes.iter().cloned().partition(is_derived);
-        let pack = build(sequence, &writes)?;
+        let merged = self.merge(writes)?;
+        let pack = build(sequence, &merged.writes)?;
         let path = self.folder.join(file_name(first, sequence));
         // A crash before the rename in here leaves nothing; after it, a pack that the next opening applies.
         write_file(&path, &pack.parts())?;
-        lock(&self.packs).insert(sequence, Known { first, large_bytes: None });
+        lock(&self.packs).insert(sequence, Known { first, bytes: pack.bytes(), large_bytes: None });
         lock(&self.files).remove(&sequence);
         let note = note(first, sequence, pack.bytes());
         let derived = derived.into_iter().map(in_index);
-        let writes: Vec<Write> = pack.index.into_iter().chain([note]).chain(derived).collect();
-        self.note(self.write_index(sequence, &writes))
+        let gone = merged.packs.iter().map(|pack| unnote(*pack));
+        let writes: Vec<Write> = pack.index.into_iter().chain([note]).chain(derived).chain(gone).collect();
+        self.note(self.write_index(sequence, &writes))?;
+        lock(&self.done).extend(merged.packs);
+        Ok(())
     }
 
     fn derive(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -205,7 +241,9 @@ impl Store for PackedStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.note(self.index.sync())
+        self.note(self.index.sync())?;
+        self.remove_done();
+        Ok(())
     }
 
     fn is_broken(&self) -> bool {
@@ -259,7 +297,7 @@ fn list(folder: &Path) -> Result<BTreeMap<u64, Known>, StoreError> {
             // Its batch is still in the journal: a pack counts once it has its final name.
             std::fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e))?;
         } else if let Some((first, last)) = parse_name(&name) {
-            packs.insert(last, Known { first, large_bytes: None });
+            packs.insert(last, Known { first, bytes: 0, large_bytes: None });
         }
     }
     Ok(packs)

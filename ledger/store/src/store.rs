@@ -30,6 +30,14 @@ pub(crate) trait Store: Send + Sync {
     /// As [`Store::get`].
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
 
+    /// The keys of what [`Store::range`] gives; also where values cannot be read.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.range(from, to, limit)?.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// Applies all the writes and notes `sequence` as applied, or does neither. Not yet durable.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ mod common;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use common::{assert_clean, commit, open, options};
-use picket_store::{Log, Opened, Options, StoreError};
+use common::{assert_clean, commit, entry, key, open, options};
+use picket_ledger::{Segment, hash};
+use picket_store::{Commit, Log, Opened, Options, StoreError};
 
 const SIZE: u64 = 3000;
 
@@ -30,6 +31,19 @@ fn crashed() -> tempfile::TempDir {
     copy(&live, &folder.path().join("log"));
     drop(log);
     std::fs::remove_dir_all(live).unwrap();
+    folder
+}
+
+/// The same without checkpoints: nothing is sealed, and all entries stay in packs.
+fn unsealed() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open(&folder.path().join("log"));
+    while log.size() < SIZE + 5 {
+        let first = log.size();
+        let entries = (first..SIZE + 5).take(60).map(|index| entry(index, 300)).collect();
+        log.commit(Commit { entries, ..Commit::default() }).unwrap();
+    }
+    drop(log);
     folder
 }
 
@@ -171,7 +185,7 @@ fn an_index_that_is_missing_or_nonsense_is_rebuilt() {
 
 #[test]
 fn damage_in_a_pack_is_told_with_the_first_bad_entry() {
-    let original = crashed();
+    let original = unsealed();
     let packs = files(&original.path().join("log/packs"), "", ".pack");
     assert!(packs.len() > 10, "{}", packs.len());
     let mut told = 0;
@@ -364,4 +378,152 @@ fn a_cut_journal_is_refused_unless_losses_are_accepted() {
     drop(log);
     assert_clean(&open(&path));
     assert_eq!(std::fs::metadata(path.join("journal")).unwrap().len(), length);
+}
+
+fn segments(log: &Path) -> Vec<PathBuf> {
+    files(&log.join("segments"), "", ".segment")
+}
+
+fn accepting() -> Options {
+    let mut accepting = options();
+    accepting.accept_loss = true;
+    accepting
+}
+
+#[test]
+fn the_folder_of_segments_verifies_by_itself() {
+    let original = crashed();
+    let files = segments(&original.path().join("log"));
+    assert!(files.len() > 3, "{}", files.len());
+    let mut end = 0;
+    let mut root = hash::empty_root();
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        let segment = Segment::decode(&bytes).unwrap();
+        let verified = segment.verify(&key().verifier()).unwrap();
+        assert_eq!((segment.first, verified.root_before), (end, root));
+        end = verified.after.size();
+        root = verified.after.root();
+        let name = format!("{:020}-{end:020}-{}.segment", segment.first, hash::to_hex(&hash::sha256(&bytes)));
+        assert_eq!(file.file_name().unwrap().to_string_lossy(), name);
+    }
+    assert_eq!(end, SIZE / 256 * 256);
+}
+
+#[test]
+fn a_segment_that_is_missing_or_cut_is_refused_unless_losses_are_accepted() {
+    let original = crashed();
+    let all = segments(&original.path().join("log"));
+    for (file, left) in [(&all[0], None), (&all[2], Some(1000)), (&all[all.len() - 1], Some(0))] {
+        let name = file.file_name().unwrap();
+        let damage = |path: &Path| {
+            let file = path.join("segments").join(name);
+            left.map_or_else(|| std::fs::remove_file(&file).unwrap(), |left| cut(&file, left));
+        };
+        let error = after(original.path(), damage).err().unwrap();
+        let StoreError::Damaged { path, lost, advice } = &error else { panic!("{error}") };
+        assert!(
+            path.ends_with(name) && lost.contains("entries") && advice.contains("fetch the segment again"),
+            "{error}"
+        );
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        copy(&original.path().join("log"), &path);
+        damage(&path);
+        match Log::open(&path, &accepting()) {
+            Ok((log, opened)) => {
+                assert!(!opened.lost.is_empty());
+                assert!(!log.fsck(None).unwrap().is_clean());
+                drop(log);
+                // It was accepted once and for all.
+                let mut log = open(&path);
+                commit(&mut log, 300, 100).unwrap();
+            }
+            Err(error) => panic!("{name:?}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_segment_is_told_by_fsck_and_when_it_is_read() {
+    let original = crashed();
+    let all = segments(&original.path().join("log"));
+    let file = &all[1];
+    let length = usize::try_from(std::fs::metadata(file).unwrap().len()).unwrap();
+    for place in [0, 25, 100, length / 2, length - 40] {
+        let (log, _, _scratch) =
+            after(original.path(), |path| flip(&path.join("segments").join(file.file_name().unwrap()), place)).unwrap();
+        let report = log.fsck(None).unwrap();
+        assert!(report.problems.iter().any(|told| told.contains(".segment")), "byte {place}: {:?}", report.problems);
+        let first: u64 = file.file_name().unwrap().to_string_lossy()[..20].parse().unwrap();
+        if place == length / 2 {
+            let end: u64 = file.file_name().unwrap().to_string_lossy()[21..41].parse().unwrap();
+            let read = (first..end).filter(|index| log.reader().entry(*index).is_err()).count();
+            assert!(read > 0);
+        }
+        assert_eq!(log.reader().entry(first - 1).unwrap(), entry(first - 1, 300));
+    }
+}
+
+#[test]
+fn an_index_that_is_lost_with_segments_there_is_rebuilt_from_them() {
+    let original = crashed();
+    let (log, opened, scratch) =
+        after(original.path(), |path| std::fs::remove_dir_all(path.join("index")).unwrap()).unwrap();
+    assert_whole(&log);
+    assert!(opened.repaired.join("\n").contains("verified"), "{opened:?}");
+    drop(log);
+    // A damaged one among them is refused then, by name.
+    let path = scratch.path().join("log");
+    let file = &segments(&path)[1];
+    flip(file, 5000);
+    std::fs::remove_dir_all(path.join("index")).unwrap();
+    let error = Log::open(&path, &options()).err().unwrap();
+    assert!(error.to_string().contains(&file.file_name().unwrap().to_string_lossy().into_owned()), "{error}");
+    let (log, opened) = Log::open(&path, &accepting()).unwrap();
+    assert_eq!((log.size(), opened.lost.len()), (SIZE + 5, 1), "{opened:?}");
+}
+
+#[test]
+fn the_segments_alone_give_a_log_up_to_their_end() {
+    let original = crashed();
+    for gone in [&["index", "packs", "journal"][..], &["index", "packs"], &["packs"]] {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        copy(&original.path().join("log"), &path);
+        for part in gone {
+            let part = path.join(part);
+            if part.is_dir() { std::fs::remove_dir_all(part).unwrap() } else { std::fs::remove_file(part).unwrap() }
+        }
+        let error = Log::open(&path, &options()).err().unwrap_or_else(|| panic!("{gone:?} are gone"));
+        assert!(matches!(error, StoreError::Damaged { .. }), "{gone:?}: {error}");
+        let (mut log, opened) =
+            Log::open(&path, &accepting()).unwrap_or_else(|error| panic!("{gone:?} are gone: {error}"));
+        assert!(!opened.lost.is_empty(), "{gone:?}");
+        let end = SIZE / 256 * 256;
+        assert_eq!(log.size(), end, "{gone:?}: {opened:?}");
+        assert_clean(&log);
+        assert_eq!(log.reader().entry(end - 1).unwrap(), entry(end - 1, 300));
+        commit(&mut log, 700, 100).unwrap();
+        assert_clean(&log);
+        drop(log);
+        let (log, opened) = Log::open(&path, &options()).unwrap();
+        assert!(opened.lost.is_empty() && log.size() == end + 700, "{gone:?}");
+        assert_clean(&log);
+    }
+}
+
+#[test]
+fn files_that_a_crash_left_in_the_folder_of_segments_are_removed() {
+    let original = crashed();
+    let (log, _, scratch) = after(original.path(), |path| {
+        let first = &segments(path)[0];
+        std::fs::write(path.join("segments/half.new"), b"half").unwrap();
+        let name = format!("{:020}-{:020}-{}.segment", 0, 256, "ab".repeat(32));
+        std::fs::copy(first, path.join("segments").join(name)).unwrap();
+    })
+    .unwrap();
+    assert_whole(&log);
+    let left = std::fs::read_dir(scratch.path().join("log/segments")).unwrap().count();
+    assert_eq!(left, segments(&original.path().join("log")).len());
 }

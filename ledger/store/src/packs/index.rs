@@ -7,11 +7,11 @@ use picket_ledger::hash::sha256;
 use crate::StoreError;
 use crate::disk::quarantine;
 use crate::findings::Findings;
-use crate::pack_file::{file_bytes, inline, read_list};
+use crate::pack_file::{file_bytes, packed, read_list};
 use crate::sled::APPLIED_KEY;
 use crate::store::{Store, Write};
 
-use super::present::{cut, length, note};
+use super::present::{cut, length, note, unnote};
 use super::{END, Known, PackedStore, WALK, lock};
 
 /// In the index, the digest of what it holds.
@@ -30,7 +30,10 @@ impl PackedStore {
             let pairs = self.index.range(&from, END, WALK)?;
             let Some((last, _)) = pairs.last() else { break };
             from = [last.as_slice(), &[0]].concat();
-            pairs.iter().filter(|(key, _)| !is_own(key)).for_each(|(key, value)| found.toggle(key, value));
+            for (key, value) in pairs.iter().filter(|(key, _)| !is_own(key)) {
+                found.toggle(key, value);
+                self.count(key, value, true);
+            }
         }
         let applied = self.index.applied()?;
         let said = self.index.get(DIGEST_KEY)?;
@@ -54,17 +57,21 @@ impl PackedStore {
             None => Digest::default(),
             Some(said) => Digest::decode(&said).ok_or_else(|| self.nonsense())?,
         };
-        let mut writes = writes.to_vec();
-        for (key, value) in &writes {
+        let mut changes = Vec::new();
+        for (key, value) in writes {
             if let Some(before) = self.index.get(key)? {
                 digest.toggle(key, &before);
+                changes.push((key, before, false));
             }
             if let Some(value) = value {
                 digest.toggle(key, value);
+                changes.push((key, value.clone(), true));
             }
         }
-        writes.push((DIGEST_KEY.to_vec(), Some(digest.encode(sequence))));
-        self.index.apply(sequence, &writes)
+        let own = (DIGEST_KEY.to_vec(), Some(digest.encode(sequence)));
+        self.index.apply(sequence, &writes.iter().cloned().chain([own]).collect::<Vec<_>>())?;
+        changes.into_iter().for_each(|(key, value, there)| self.count(key, &value, there));
+        Ok(())
     }
 
     /// Brings the index to the last pack: after a crash between a pack and its index, or from nothing.
@@ -73,9 +80,16 @@ impl PackedStore {
         let mut end = 0;
         let mut behind = 0;
         let packs = lock(&self.packs).clone();
+        let holes = self.holes(applied)?;
         for (last, Known { first, .. }) in packs {
-            if first != end + 1 {
-                self.missing(end + 1, first - 1, findings)?;
+            if holes.covers(first, last) {
+                // A later pack has all that is needed of it: a crash left it before it was removed.
+                self.write_index(applied.max(end), &[unnote(last)])?;
+                lock(&self.done).push(last);
+                continue;
+            }
+            for (from, to) in holes.rest(end + 1, first - 1) {
+                self.missing(from, to, findings)?;
             }
             if last > applied {
                 self.write_index(last, &self.read_pack(first, last)?)?;
@@ -83,12 +97,13 @@ impl PackedStore {
             }
             end = last;
         }
-        if applied > end {
-            self.missing(end + 1, applied, findings)?;
+        for (from, to) in holes.rest(end + 1, applied) {
+            self.missing(from, to, findings)?;
         }
-        if behind > 0 {
+        if behind > 0 || !lock(&self.done).is_empty() {
             // Not durable before this; a crash until then repeats it.
             self.index.sync()?;
+            self.remove_done();
         }
         // One is what a crash leaves behind.
         if behind > 1 {
@@ -125,7 +140,12 @@ impl PackedStore {
         let writes = list.into_iter().map(|listed| match listed.value {
             None => Ok((listed.key, None)),
             Some(value) if value.is_large() => Ok((listed.key, Some(value.pointer(last).encode()))),
-            Some(value) => Ok((listed.key, Some(inline(&self.fetch(value.pointer(last))?)))),
+            Some(value) => {
+                let pointer = value.pointer(last);
+                // One that cannot be read is told when it is read, unless a later pack has the key again.
+                let stored = self.fetch(pointer).map_or_else(|_| pointer.encode(), |value| packed(last, &value));
+                Ok((listed.key, Some(stored)))
+            }
         });
         writes.chain([Ok(note(first, last, bytes))]).collect()
     }

@@ -41,6 +41,7 @@ impl PackedStore {
             from = [key.as_slice(), &[0]].concat();
             for (key, value) in &notes {
                 let (first, last, bytes) = decode(key, value).ok_or_else(|| self.nonsense())?;
+                lock(&self.packs).entry(last).and_modify(|known| known.bytes = bytes);
                 noted.insert(last);
                 changed.extend(self.verify_pack(first, last, bytes, findings)?);
             }
@@ -98,7 +99,7 @@ impl PackedStore {
         ))?;
         let empty = build(last, &[])?;
         write_file(&path, &empty.parts())?;
-        lock(&self.packs).insert(last, Known { first, large_bytes: None });
+        lock(&self.packs).insert(last, Known { first, bytes: empty.bytes(), large_bytes: None });
         Ok(note(first, last, empty.bytes()))
     }
 }
@@ -107,6 +108,11 @@ impl PackedStore {
 pub(super) fn note(first: u64, last: u64, bytes: u64) -> Write {
     let key = [NOTE, &last.to_be_bytes()].concat();
     (key, Some([first.to_le_bytes(), bytes.to_le_bytes()].concat()))
+}
+
+/// Takes the note of a pack back.
+pub(super) fn unnote(last: u64) -> Write {
+    ([NOTE, &last.to_be_bytes()].concat(), None)
 }
 
 /// First sequence, last sequence and length in bytes of a note.

@@ -136,7 +136,6 @@ impl Sealed {
 
     /// Reads and verifies a file: its hash, its name, its entries against its checkpoint, and, where `before` knows
     /// it, the tree that it goes on from. Says what is wrong with it otherwise.
-    #[expect(clippy::type_complexity, reason = "an inner result says what is wrong with the file, not with reading")]
     fn examine(
         &self,
         name: (u64, u64, Hash),
@@ -278,10 +277,10 @@ impl Sealed {
         let mut remove = |from: Vec<u8>, to: &[u8]| -> Result<(), StoreError> {
             let mut place = from;
             loop {
-                let page = base.range(&place, to, PAGE.min(64))?;
-                let Some((key, _)) = page.last() else { return Ok(()) };
+                let page = base.keys(&place, to, PAGE)?;
+                let Some(key) = page.last() else { return Ok(()) };
                 place = [key.as_slice(), &[0]].concat();
-                page.into_iter().for_each(|(key, _)| batch.delete(key));
+                page.into_iter().for_each(|key| batch.delete(key));
             }
         };
         remove(entry_key(0, 0), b"f")?;

@@ -229,10 +229,10 @@ impl Step<'_> {
         let mut gone = BTreeSet::new();
         let mut place = from.clone();
         loop {
-            let page = self.base.range(&place, &to, PAGE)?;
-            let Some((key, _)) = page.last() else { break };
+            let page = self.base.keys(&place, &to, PAGE)?;
+            let Some(key) = page.last() else { break };
             place = [key.as_slice(), &[0]].concat();
-            gone.extend(page.into_iter().map(|(key, _)| key));
+            gone.extend(page);
         }
         let written: Vec<_> = self.writes.range(from..to).map(|(key, _)| key.clone()).collect();
         for size in notes.range(row.first + 1..=row.end).map(|(size, _)| *size) {

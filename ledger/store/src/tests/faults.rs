@@ -125,3 +125,67 @@ fn a_full_disk_stops_commits_and_freeing_space_lets_them_go_on() {
     drop(log);
     assert_clean(&machine.open().unwrap());
 }
+
+/// Commits that are sealed, with a boundary inside of a tile, and what is sealed pruned.
+fn sealing(log: &mut Log, acknowledged: &mut u64) -> Result<(), StoreError> {
+    *acknowledged = commit(log, 300, 20)?;
+    log.flush()?;
+    let key = super::key();
+    let sign = super::signer(&key);
+    let entries = vec![entry(log.size(), 10)];
+    *acknowledged = log.commit(Commit { entries, checkpoint: Some(&sign), boundary: true, ..Commit::default() })?.size;
+    *acknowledged = commit(log, 150, 20)?;
+    log.flush()?;
+    *acknowledged = commit(log, 200, 20)?;
+    log.prune(300)?;
+    *acknowledged = commit(log, 200, 20)?;
+    log.flush()
+}
+
+#[test]
+fn every_step_of_sealing_may_fail() {
+    let machine = Machine::new();
+    let mut log = machine.open().unwrap();
+    let first = machine.plan.steps();
+    sealing(&mut log, &mut 0).unwrap();
+    assert_eq!(log.reader().sealed_to(), 768);
+    let segments = log.reader().sealed_segments(0..u64::MAX);
+    assert_eq!(
+        segments.iter().map(|one| (one.first, one.end)).collect::<Vec<_>>(),
+        [(256, 301), (301, 512), (512, 768)]
+    );
+    let mut failed = 0;
+    for step in first..machine.plan.steps() {
+        for fault in FAULTS {
+            let machine = Machine::new();
+            let mut log = machine.open().unwrap();
+            machine.plan.at(step, fault);
+            let mut acknowledged = 0;
+            failed += usize::from(sealing(&mut log, &mut acknowledged).is_err());
+            assert_eq!(log.size(), acknowledged, "step {step} {fault:?}");
+            assert_clean(&log);
+            for power in [false, true] {
+                let survivor = machine.copy();
+                if power {
+                    survivor.lose_power(|| false);
+                }
+                let (mut log, findings) = survivor
+                    .open_finding()
+                    .unwrap_or_else(|error| panic!("step {step} {fault:?} power {power}: {error}"));
+                assert!(findings.lost.is_empty());
+                assert!(log.size() >= acknowledged, "step {step} {fault:?} power {power}: {}", log.size());
+                assert_clean(&log);
+                // What is there beside the rows was removed.
+                let sealed = log.reader().sealed_segments(0..u64::MAX).len();
+                assert_eq!(survivor.segments.lock().len(), sealed, "step {step} {fault:?} power {power}");
+                commit(&mut log, 300, 20).unwrap();
+                log.flush().unwrap();
+                assert_clean(&log);
+                assert!(log.reader().sealed_to() >= log.size() / 256 * 256);
+                drop(log);
+                assert_clean(&survivor.open().unwrap());
+            }
+        }
+    }
+    assert!(failed > 50, "the faults were met: {failed}");
+}

@@ -79,11 +79,8 @@ impl Model {
             next = Some(sealed.end);
         }
         // As far as a flushed log can be.
-        if let Some((last, _)) = self.checkpoints.iter().rev().find(|(size, _)| size.is_multiple_of(256)) {
-            if self.flushed {
-                assert!(reader.sealed_to() >= *last, "{} of {last}", reader.sealed_to());
-            }
-        }
+        let last = self.checkpoints.keys().rev().find(|size| size.is_multiple_of(256));
+        assert!(!self.flushed || reader.sealed_to() >= *last.unwrap_or(&0), "{} of {last:?}", reader.sealed_to());
     }
 
     fn check(&self, log: &Log) {
