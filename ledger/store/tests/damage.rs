@@ -220,7 +220,7 @@ fn damage_in_a_pack_is_told_with_the_first_bad_entry() {
 
 #[test]
 fn a_missing_pack_is_refused_unless_losses_are_accepted() {
-    let original = crashed();
+    let original = unsealed();
     let packs = files(&original.path().join("log/packs"), "", ".pack");
     // The first has nothing but the identity of the journal, which the index has as well.
     let mut missed = 0;
@@ -265,7 +265,7 @@ fn assert_refused(error: &StoreError, name: &OsStr, what: &str) {
 
 #[test]
 fn a_cut_pack_is_refused_unless_losses_are_accepted() {
-    let original = crashed();
+    let original = unsealed();
     let packs = files(&original.path().join("log/packs"), "", ".pack");
     // The first has only small values, which the index has as well.
     let mut accepted = 0;

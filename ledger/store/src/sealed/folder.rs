@@ -81,6 +81,8 @@ impl SegmentFolder for SegmentFiles {
             }
             files.push((name, file.metadata().map_err(failed)?.len()));
         }
+        // A process that was killed may have renamed one without making its name durable: rows are about to rely on it.
+        sync_folder(&self.folder)?;
         Ok(files)
     }
 
