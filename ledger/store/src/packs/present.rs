@@ -34,6 +34,8 @@ impl PackedStore {
         let applied = self.index.applied()?;
         let mut noted = HashSet::new();
         let mut changed = Vec::new();
+        // Of packs that the index does not have yet as well, should it be behind what was synced.
+        let holes = self.holes(applied)?;
         let mut from = NOTE.to_vec();
         loop {
             let notes = self.index.range(&from, NOTES_END, WALK)?;
@@ -43,6 +45,11 @@ impl PackedStore {
                 let (first, last, bytes) = decode(key, value).ok_or_else(|| self.nonsense())?;
                 lock(&self.packs).entry(last).and_modify(|known| known.bytes = bytes);
                 noted.insert(last);
+                if holes.covers(first, last) {
+                    // A later pack has all that is needed of it.
+                    changed.push(unnote(last));
+                    continue;
+                }
                 changed.extend(self.verify_pack(first, last, bytes, findings)?);
             }
         }

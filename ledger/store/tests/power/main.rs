@@ -352,6 +352,8 @@ fn a_store_that_forgets_a_sync_is_found_out() {
         ("the journal", "journal", false),
         ("packs", ".pack", false),
         ("the names of packs", "packs", false),
+        ("sealed segments", ".segment", false),
+        ("the names of sealed segments", "segments", false),
         ("the names of journal and index", "log", true),
     ];
     for (what, end, from_the_start) in faults {
