@@ -33,6 +33,7 @@ impl Sealed {
     pub(crate) fn load(&self, base: &dyn Store, findings: &mut Findings) -> Result<Listing, StoreError> {
         let mut listing: Listing =
             self.folder.list()?.into_iter().filter_map(|(name, bytes)| Some((parse_name(&name)?, bytes))).collect();
+        let head = base.get(HEAD_KEY)?.and_then(|bytes| Head::decode(&bytes));
         let mut changed = Vec::new();
         let mut from = row_key(0);
         loop {
@@ -47,6 +48,11 @@ impl Sealed {
                         "it was written by another version of this program: use that one",
                     )
                 })?;
+                if head.as_ref().is_some_and(|head| row.end <= head.pruned_to) {
+                    // Pruned; its row came back with an index that was behind. The file goes too, if it is there.
+                    changed.push((key.clone(), None));
+                    continue;
+                }
                 let found = listing.remove(&(row.first, row.end, row.hash));
                 if !row.lost && found != Some(u64::from(row.bytes)) {
                     let what = match found {
@@ -60,7 +66,6 @@ impl Sealed {
                 self.publish(row);
             }
         }
-        let head = base.get(HEAD_KEY)?.and_then(|bytes| Head::decode(&bytes));
         if let Some(head) = head {
             let mut taken = 0u64;
             loop {
