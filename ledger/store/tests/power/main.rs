@@ -108,6 +108,7 @@ impl Told {
             let kinds = [
                 ("incomplete record", "the journal ended with an incomplete record"),
                 ("from the packs", BEHIND),
+                ("did not know", "sealed segments were not in the index, and were taken up again"),
                 ("damaged header", "the journal's header was damaged"),
                 ("snap.", "a snapshot of the index was moved aside"),
             ];
@@ -282,12 +283,15 @@ fn what_is_recorded_is_what_happened() {
 fn a_file_whose_name_a_kill_left_unsynced_survives_a_later_loss() {
     let (trace, work) = recorded(501, STEPS);
     let mut random = Random::new(1);
-    let named = |op: &Op| matches!(op, Op::Rename { to, .. } if to.to_string_lossy().ends_with(".pack"));
-    let places: Vec<usize> = (0..trace.ops.len()).filter(|place| named(&trace.ops[*place])).collect();
-    for place in places.into_iter().step_by(3).take(10) {
-        let acknowledged = last_mark(&trace.ops[..place]).unwrap_or(0);
-        let disk = trace.disk_after(place + 1);
-        kill_then_lose(&disk, &work, acknowledged, &mut random, &mut Told::default()).unwrap();
+    for end in [".pack", ".segment"] {
+        let named = |op: &Op| matches!(op, Op::Rename { to, .. } if to.to_string_lossy().ends_with(end));
+        let places: Vec<usize> = (0..trace.ops.len()).filter(|place| named(&trace.ops[*place])).collect();
+        assert!(!places.is_empty(), "{end}");
+        for place in places.into_iter().step_by(3).take(8) {
+            let acknowledged = last_mark(&trace.ops[..place]).unwrap_or(0);
+            let disk = trace.disk_after(place + 1);
+            kill_then_lose(&disk, &work, acknowledged, &mut random, &mut Told::default()).unwrap();
+        }
     }
 }
 
@@ -362,12 +366,13 @@ fn a_store_that_forgets_a_sync_is_found_out() {
         let complaint = lose(&broken, &work, 8 * LOSSES_OF_A_RUN, &mut Told::default());
         println!("forgetting to sync {what}: {}", complaint.expect_err(what));
     }
-    // sled syncs with `fsync` now and then, and the store with `fdatasync` each time. Without the latter sled loses
-    // what it said to have flushed. The packs make up for it: no entry is lost, but the index is behind far more often.
+    // sled syncs with `fsync` now and then, and the store with `fdatasync` each time. Without the latter sled loses what
+    // it said to have flushed: packs that were removed for it are missed, and where all are there, the index is behind
+    // far more often.
     let broken = forgetting(&trace, true, |name, data_only| name == "db" && data_only);
     let mut told = Told::default();
-    lose(&broken, &work, 2 * LOSSES_OF_A_RUN, &mut told).unwrap();
+    let complaint = lose(&broken, &work, 2 * LOSSES_OF_A_RUN, &mut told);
     let (sound, behind) = (sound.count_of(BEHIND), told.count_of(BEHIND));
-    println!("forgetting to sync the index: it was behind {behind} times instead of {sound}");
-    assert!(behind > sound, "{behind} times instead of {sound}");
+    println!("forgetting to sync the index: {complaint:?}; it was behind {behind} times instead of {sound}");
+    assert!(complaint.is_err() || behind > sound, "{behind} times instead of {sound}");
 }
