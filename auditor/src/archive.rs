@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::durable::{self, Put, Writer};
-use crate::error::Result;
+use crate::error::{AuditorError, Result};
 use crate::origin::Origin;
 
 /// The evidence folder of one auditor.
@@ -41,6 +41,19 @@ impl Archive {
     /// A segment's bytes, as found on disk: not verified.
     pub fn segment(&self, origin: &Origin, first: u64) -> Result<Option<Vec<u8>>> {
         durable::read(&self.segment_path(origin, first))
+    }
+
+    /// When a segment was stored, in milliseconds since 1970, by the time of its file. Nothing is proven by it.
+    pub fn stored_ms(&self, origin: &Origin, first: u64) -> Result<Option<u64>> {
+        let path = self.segment_path(origin, first);
+        match std::fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(time) => {
+                let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                Ok(u64::try_from(since.as_millis()).ok())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(AuditorError::io("reading", &path, error)),
+        }
     }
 
     /// The first entries of all segments held for a box, ascending. Reads the folder: one name per segment.

@@ -64,7 +64,7 @@ pub struct BoxState {
     pub incidents: Vec<Report>,
     /// `(head, first)` of the last segment that came too early: the same one again is a gap incident.
     pub early: Option<(u64, u64)>,
-    /// When the last segment was taken in by this process, in milliseconds since 1970.
+    /// When the last segment was taken in, in milliseconds since 1970; by an earlier process, as its file says.
     pub received_ms: Option<u64>,
 }
 
@@ -186,9 +186,13 @@ impl Boxes {
 
     fn load(&self, origin: &Origin, keys: KeyChain, archive: &Archive, incidents: &Incidents) -> Result<BoxState> {
         let head = load_head(origin, &keys, archive)?;
+        let received_ms = match head.as_ref().ok().and_then(|head| head.last_first) {
+            Some(first) => archive.stored_ms(origin, first)?,
+            None => None,
+        };
         let declared = self.declared(origin, &keys)?;
         let incidents = incidents.of(origin)?;
-        Ok(BoxState { origin: origin.clone(), keys, head, declared, incidents, early: None, received_ms: None })
+        Ok(BoxState { origin: origin.clone(), keys, head, declared, incidents, early: None, received_ms })
     }
 
     /// The declared checkpoints on disk, by ascending size.

@@ -104,3 +104,20 @@ fn a_hand_over_that_does_not_hold_changes_nothing() {
     assert!(server.stop().success());
     assert_eq!(place.json(&["verify"]).0, 1, "an auditor says that the box signed a hand-over that is none");
 }
+
+/// An idle box sends heartbeats; one that does not is told, also by a process that never heard of it.
+#[test]
+fn a_silent_box_is_told() {
+    let place = Place::new("");
+    let edge = Edge::with("box-17", 2);
+    place.enrol(&edge);
+    let server = place.serve();
+    server.accepted(&edge.segment(0..2));
+    assert!(server.stop().success());
+    let boxes = || String::from_utf8(place.run(&["boxes"]).stdout).unwrap();
+    assert!(!boxes().contains("SILENT"), "{}", boxes());
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let file = std::fs::OpenOptions::new().append(true).open(place.evidence("box-17", 0)).unwrap();
+    file.set_modified(hour_ago).unwrap();
+    assert!(boxes().contains("SILENT for 60 min"), "{}", boxes());
+}

@@ -9,6 +9,9 @@ use crate::epochs::{self, EpochReport};
 use crate::error::AuditorError;
 use crate::incidents::IncidentKind;
 
+/// From here on a box counts as silent: ten heartbeats of the usual 60 seconds, in milliseconds.
+pub const SILENT_AFTER_MS: u64 = 10 * 60 * 1000;
+
 /// One box in the answer to `boxes`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BoxSummary {
@@ -25,8 +28,12 @@ pub struct BoxSummary {
     pub root: Option<String>,
     /// The largest size that the box has declared; `next` when all of it is here.
     pub declared: u64,
-    /// When this process took in a segment last, RFC 3339.
+    /// When a segment was taken in last, RFC 3339.
     pub received: Option<String>,
+    /// For how many seconds nothing has come, when that is longer than [`SILENT_AFTER_MS`]: an idle box sends heartbeats,
+    /// so it is off, without a link, or somebody cuts its log off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_seconds: Option<u64>,
     /// Whether the box has signed contradictory statements.
     pub disputed: bool,
     /// Incidents on record: gap, fork, rollback, invalid.
@@ -75,8 +82,27 @@ pub fn summary(state: &BoxState) -> BoxSummary {
         root: head.map(|head| to_hex(&head.root)),
         declared: state.largest_claim(),
         received: state.received_ms.map(clock::rfc3339),
+        silent_seconds: state.received_ms.and_then(|received| silent(clock::wall_ms(), received)),
         disputed: state.disputed(),
         incidents,
         damage,
+    }
+}
+
+/// For how many seconds a box has been silent, if for too long.
+fn silent(now_ms: u64, received_ms: u64) -> Option<u64> {
+    let silence = now_ms.saturating_sub(received_ms);
+    (silence > SILENT_AFTER_MS).then_some(silence / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_is_silent_after_ten_heartbeats() {
+        assert_eq!(silent(SILENT_AFTER_MS, 0), None);
+        assert_eq!(silent(SILENT_AFTER_MS + 1, 0), Some(600));
+        assert_eq!(silent(5, 10), None, "a clock that was set back is no silence");
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn boxes(list: &BoxList) -> String {
             [("gap", counts.gap), ("fork", counts.fork), ("rollback", counts.rollback), ("invalid", counts.invalid)];
         state.extend(kinds.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {word}")));
         state.extend(item.damage.clone());
+        state.extend(item.silent_seconds.map(|seconds| format!("SILENT for {} min", seconds / 60)));
         if state.is_empty() {
             state.push(if item.declared > item.next { "behind" } else { "ok" }.to_owned());
         }
