@@ -10,7 +10,7 @@ use crate::error::AuditorError;
 use crate::incidents::IncidentKind;
 
 /// From here on a box counts as silent: ten heartbeats of the usual 60 seconds, in milliseconds.
-pub const SILENT_AFTER_MS: u64 = 10 * 60 * 1000;
+const SILENT_AFTER_MS: u64 = 10 * 60 * 1000;
 
 /// One box in the answer to `boxes`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct BoxSummary {
     pub declared: u64,
     /// When a segment was taken in last, RFC 3339.
     pub received: Option<String>,
-    /// For how many seconds nothing has come, when that is longer than [`SILENT_AFTER_MS`]: an idle box sends heartbeats,
+    /// For how many seconds nothing has come, when that is longer than ten minutes: an idle box sends heartbeats,
     /// so it is off, without a link, or somebody cuts its log off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent_seconds: Option<u64>,
