@@ -1,5 +1,7 @@
 //! Flipped bits, cut files and missing files in every part of a log: repaired and told, or refused and told.
 //! Never a panic, never a log that is shorter without a word.
+//!
+//! Over 400 lines because every part of the folder has its cases, and all share the log that they damage.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
