@@ -73,7 +73,11 @@ impl Sealed {
                 // The base has these entries itself, or nobody does.
                 // What cannot be read is told when it is read.
                 let lacks = || matches!(base.get(&entry_key(start / TILE, 0)), Ok(None));
-                if start >= head.tree.size() || !lacks() {
+                // A file inside of one tile leaves that tile's pieces, and only takes its checkpoint out of the base.
+                let absorbed = |(first, end, _): &(u64, u64, Hash)| {
+                    *first == start && *end <= head.tree.size() && matches!(base.get(&checkpoint_key(*end)), Ok(None))
+                };
+                if start >= head.tree.size() || !(lacks() || listing.keys().any(absorbed)) {
                     break;
                 }
                 let Some(row) = self.take_up(base, start, &head, &mut listing, findings)? else { break };

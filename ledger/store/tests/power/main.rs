@@ -295,6 +295,31 @@ fn a_file_whose_name_a_kill_left_unsynced_survives_a_later_loss() {
     }
 }
 
+/// A segment that begins and ends inside of one tile was not noticed when the index lagged behind its pack, and the
+/// checkpoint that the pack had removed for it was missed.
+#[test]
+fn a_kill_while_a_short_segment_is_sealed_loses_no_checkpoint() {
+    let folder = folder();
+    let mut work = Work::new(1);
+    let commit = |indices: std::ops::Range<u64>, boundary| Step::Commit {
+        entries: indices.map(|index| common::entry(index, 20)).collect(),
+        payloads: Vec::new(),
+        named: Vec::new(),
+        checkpoint: true,
+        boundary,
+    };
+    // None of them larger than the journal: those are not sealed.
+    let tile = [commit(0..100, false), commit(100..200, false), commit(200..256, false), Step::Flush];
+    let steps = tile.into_iter().chain([commit(256..280, true), Step::Flush]).collect();
+    let (trace, ()) = record(folder.path(), || work.run_through(&folder.path().join("log"), steps));
+    for place in 0..=trace.ops.len() {
+        let acknowledged = last_mark(&trace.ops[..place]).unwrap_or(0);
+        let killed = trace.disk_after(place).kill();
+        survive(&killed, &work, acknowledged, None, false, &mut Told::default())
+            .unwrap_or_else(|complaint| panic!("killed after step {place}: {complaint}"));
+    }
+}
+
 /// Erasing punched holes, and did not sync them: a loss brought the bytes back.
 #[test]
 fn what_was_erased_does_not_come_back() {

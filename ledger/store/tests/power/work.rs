@@ -116,6 +116,14 @@ impl Work {
         }
     }
 
+    /// Does just these steps.
+    pub fn run_through(&mut self, path: &Path, steps: Vec<Step>) {
+        let mut log = Log::open(path, &self.options).unwrap().0;
+        for step in steps {
+            self.go_on(&mut log, 1, Some(step));
+        }
+    }
+
     /// Goes on where a log stands, with a few steps.
     pub fn go_on(&mut self, log: &mut Log, steps: usize, under_way: Option<Step>) {
         let mut state = self.after(self.done.len());
