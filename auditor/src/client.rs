@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,17 @@ pub fn address_path(data: &Path) -> PathBuf {
     data.join("serving")
 }
 
+/// What stands there instead of an address when the port wants TLS: the server is asked over its socket.
+pub const BY_SOCKET: &str = "socket";
+
+/// Name of that socket in its folder, which only the server's user can enter.
+pub const SOCKET: &str = "sock";
+
+/// The folder of that socket.
+pub fn socket_folder(data: &Path) -> PathBuf {
+    data.join("local")
+}
+
 /// Asks the auditor that serves `data` for `path` (percent-encoded, starts with `/`); the body of its answer.
 ///
 /// # Errors
@@ -30,16 +42,26 @@ pub fn get(data: &Path, path: &str, deadline: Duration) -> Result<String> {
     if address.is_empty() {
         return Err(remote("another process holds the data folder, and it is no server".into()));
     }
-    let answer = exchange(&address, path, deadline).map_err(|error| remote(error.to_string()))?;
+    let answer = exchange(data, &address, path, deadline).map_err(|error| remote(error.to_string()))?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| remote("the answer has no header".into()))?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     if status == "200" { Ok(body.to_owned()) } else { Err(remote(format!("{status}: {}", body.trim()))) }
 }
 
-fn exchange(address: &str, path: &str, deadline: Duration) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
+fn exchange(data: &Path, address: &str, path: &str, deadline: Duration) -> std::io::Result<String> {
+    if address == BY_SOCKET {
+        let stream = UnixStream::connect(socket_folder(data).join(SOCKET))?;
+        stream.set_read_timeout(Some(deadline))?;
+        stream.set_write_timeout(Some(deadline))?;
+        return ask(stream, "localhost", path);
+    }
+    let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(deadline))?;
     stream.set_write_timeout(Some(deadline))?;
+    ask(stream, address, path)
+}
+
+fn ask(mut stream: impl Read + Write, address: &str, path: &str) -> std::io::Result<String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();

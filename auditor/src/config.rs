@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::error::{AuditorError, Result};
 use crate::origin::Origin;
+use crate::tls::Tls;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -19,8 +20,9 @@ pub struct Config {
     /// `[auditor] id`: the auditor's name, 1 to 64 letters, digits, `.`, `_`, `-`. It is the name of the signing key,
     /// and boxes pin both, so changing it makes every box refuse the receipts. Required.
     pub id: Origin,
-    /// `[auditor] listen`: `address:port` to listen on; port 0 takes a free one. Default `127.0.0.1:7400`. There is no
-    /// TLS and no client authentication yet: evidence is signed, but anybody who reaches the port can read answers.
+    /// `[auditor] listen`: `address:port` to listen on; port 0 takes a free one. Default `127.0.0.1:7400`. Without
+    /// `[tls]` evidence is signed all the same, but anybody who reaches the port can read answers, and anybody on the way
+    /// what boxes send.
     pub listen: SocketAddr,
     /// `[auditor] data`: the folder of evidence, receipts, incidents, own ledger and index. Created when missing.
     /// Default `data`.
@@ -28,6 +30,8 @@ pub struct Config {
     /// `[auditor] key`: the file of the signing key, made by `picket-auditor keygen`; its mode must be 0600 or
     /// stricter. Default `auditor.key`.
     pub key: PathBuf,
+    /// `[tls]`: serve TLS instead of plain HTTP. Its files are read when the server starts. Default: plain HTTP.
+    pub tls: Option<Tls>,
     /// `[limits]`.
     pub limits: Limits,
 }
@@ -85,6 +89,11 @@ impl Config {
             listen,
             data: folder.join(raw.auditor.data.unwrap_or_else(|| "data".into())),
             key: folder.join(raw.auditor.key.unwrap_or_else(|| "auditor.key".into())),
+            tls: raw.tls.map(|tls| Tls {
+                certificate: folder.join(tls.certificate),
+                key: folder.join(tls.key),
+                client_ca: tls.client_ca.map(|path| folder.join(path)),
+            }),
             limits: Limits::check(raw.limits.unwrap_or_default())?,
         })
     }
@@ -165,6 +174,15 @@ fn duration(text: &str) -> Result<Duration, String> {
 struct Raw {
     auditor: RawAuditor,
     limits: Option<RawLimits>,
+    tls: Option<RawTls>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTls {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +221,7 @@ mod tests {
         assert_eq!(config.data, Path::new("/srv/data"));
         assert_eq!(config.key, Path::new("/srv/auditor.key"));
         assert_eq!(config.limits.segment, 16 << 20);
+        assert!(config.tls.is_none());
         assert_eq!(config.limits.deadline, Duration::from_secs(30));
     }
 
@@ -212,6 +231,16 @@ mod tests {
         assert!(message.contains("line 3") && message.contains("lissten"), "{message}");
         let message = parse("[auditor]\nid = \"a\"\n[limits]\nrequest = 1\n").unwrap_err();
         assert!(message.contains("line 4") && message.contains("request"), "{message}");
+    }
+
+    #[test]
+    fn tls_needs_certificate_and_key() {
+        let config =
+            parse("[auditor]\nid = \"a\"\n[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\n").expect("parses");
+        let tls = config.tls.expect("is there");
+        assert_eq!((tls.certificate, tls.key, tls.client_ca), ("/srv/c.pem".into(), "/k.pem".into(), None));
+        let message = parse("[auditor]\nid = \"a\"\n[tls]\ncertificate = \"c.pem\"\n").unwrap_err();
+        assert!(message.contains("line 3") && message.contains("key"), "{message}");
     }
 
     #[test]

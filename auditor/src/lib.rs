@@ -37,6 +37,7 @@ pub mod metrics;
 pub mod origin;
 pub mod own;
 pub mod shelf;
+pub mod tls;
 pub mod trace;
 pub mod vault;
 pub mod verify;

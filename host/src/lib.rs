@@ -4,6 +4,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`tls`] | certificates for the way to the auditor |
 //! | [`config`] | the configuration file, checked |
 //! | [`keys`] | the box's keys on disk |
 //! | [`inference`] | JSON in, JSON out |
@@ -35,3 +36,4 @@ pub mod provenance;
 pub mod sequencer;
 pub mod service;
 pub mod sync;
+pub mod tls;

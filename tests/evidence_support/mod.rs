@@ -137,7 +137,9 @@ impl Server {
             // Reads to the end, so that the child never waits for a full pipe.
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if let Some((_, address)) = line.split_once("listening on http://") {
+                    if let Some((_, address)) =
+                        line.split_once("listening on http").and_then(|(_, url)| url.split_once("://"))
+                    {
                         let _received = sender.send(address.trim().to_owned());
                     }
                 }
@@ -175,13 +177,18 @@ pub(crate) struct Auditor {
 impl Auditor {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("auditor.toml"), "[auditor]\nid = \"auditor-1\"\nlisten = \"127.0.0.1:0\"\n")
-            .unwrap();
         let mut auditor = Self { folder, key: String::new() };
+        auditor.configure("");
         let made = auditor.run(&["keygen"]).ok();
         let key = made.split_whitespace().find(|word| word.starts_with("auditor-1+"));
         auditor.key = key.unwrap_or_else(|| panic!("no key in {made:?}")).to_owned();
         auditor
+    }
+
+    /// Writes the configuration with `more` at its end.
+    pub(crate) fn configure(&self, more: &str) {
+        let text = format!("[auditor]\nid = \"auditor-1\"\nlisten = \"127.0.0.1:0\"\n{more}");
+        std::fs::write(self.folder.path().join("auditor.toml"), text).unwrap();
     }
 
     fn program() -> PathBuf {

@@ -91,7 +91,7 @@ fn start_sync(config: &Config, service: &Service) -> anyhow::Result<Option<SyncH
     let (Some(auditor), Some(sequencer)) = (&config.auditor, service.edge.sequencer()) else {
         return Ok(None);
     };
-    let client = Client::new(&ClientOptions { url: auditor.url.clone(), timeout: auditor.timeout })?;
+    let client = Client::new(&ClientOptions::from(auditor))?;
     let cosigner = CosignerKey::parse(&auditor.key).context("auditor.key")?;
     let uplink = Uplink::new(
         sequencer.reader(),

@@ -109,7 +109,7 @@ fn uplink(config: &Config, auditor: &Auditor, data: &std::path::Path) -> anyhow:
     keys.settle(&log.reader())?;
     sign_the_rest(&mut log, &keys)?;
     let reader = log.reader();
-    let client = Client::new(&ClientOptions { url: auditor.url.clone(), timeout: auditor.timeout })?;
+    let client = Client::new(&ClientOptions::from(auditor))?;
     let cosigner = CosignerKey::parse(&auditor.key).context("auditor.key")?;
     Ok(Uplink::new(reader, Arc::new(Mutex::new(log)), client, keys.keyring(), cosigner, CutLimits::default())?)
 }

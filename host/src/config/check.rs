@@ -1,11 +1,10 @@
 //! From [`raw`](super::raw) to checked values.
 
+mod auditor;
 mod trust;
 
-use super::raw::{RawAuditor, RawConfig, RawDetector, RawEdge, RawGuard, RawLedger, RawModel};
-use super::{
-    Auditor, Config, ConfigError, Detector, Edge, Guard, Ledger, Limits, Mode, Model, OnFailure, Retention, units,
-};
+use super::raw::{RawConfig, RawDetector, RawEdge, RawGuard, RawLedger, RawModel};
+use super::{Config, ConfigError, Detector, Edge, Guard, Ledger, Limits, Mode, Model, OnFailure, Retention, units};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let config = Config {
         file: file.to_path_buf(),
         edge: edge(&place, &raw.edge)?,
-        auditor: raw.auditor.as_ref().map(|auditor| self::auditor(&place, auditor)).transpose()?,
+        auditor: raw.auditor.as_ref().map(|auditor| auditor::auditor(&place, auditor)).transpose()?,
         ledger: ledger(&place, &raw.ledger)?,
         guards: guards(&place, &raw.guards, &models)?,
         detectors: detectors(&place, &raw.detectors, &models)?,
@@ -206,24 +205,6 @@ fn edge(place: &Place, raw: &RawEdge) -> Result<Edge, ConfigError> {
         guard_memory: place.bytes("edge.guard_memory", raw.guard_memory.as_ref(), 512 << 20)?,
         witness: trust::witness(place, raw)?,
         watch_every: place.duration("edge.watch_every", raw.watch_every.as_ref(), Duration::from_secs(30))?,
-    })
-}
-
-fn auditor(place: &Place, raw: &RawAuditor) -> Result<Auditor, ConfigError> {
-    let url = raw.url.get_ref().trim_end_matches('/');
-    if !url.starts_with("http://") || url.len() == "http://".len() {
-        let message = format!("`{url}` is not an address such as `http://auditor.example:7400` (only http today)");
-        return Err(place.wrong(&raw.url.span(), "auditor.url", message));
-    }
-    picket_ledger::receipt::CosignerKey::parse(raw.key.get_ref()).map_err(|error| {
-        let message = format!("is not a public key: {error}; `picket-auditor keygen` prints it as name+hash+base64");
-        place.wrong(&raw.key.span(), "auditor.key", message)
-    })?;
-    Ok(Auditor {
-        url: url.to_owned(),
-        key: raw.key.get_ref().clone(),
-        every: place.duration("auditor.every", raw.every.as_ref(), Duration::from_secs(5))?,
-        timeout: place.duration("auditor.timeout", raw.timeout.as_ref(), Duration::from_secs(10))?,
     })
 }
 

@@ -70,14 +70,20 @@ pub enum Retention {
 /// The upstream.
 #[derive(Debug, Clone)]
 pub struct Auditor {
-    /// `http://host:port`, without a slash at the end.
+    /// `https://host:port` or `http://host:port`, without a slash at the end.
     pub url: String,
+    /// Whom to trust and who we are; always there for `https`, never for `http`.
+    pub tls: Option<rustls::ClientConfig>,
     /// Public key of the auditor, as text.
     pub key: String,
     /// Pause between two syncs.
     pub every: Duration,
     /// Time for one request.
     pub timeout: Duration,
+    /// Time to connect.
+    pub connect_timeout: Duration,
+    /// Most bytes sent in a second; none: no limit.
+    pub bandwidth: Option<u64>,
 }
 
 /// When checkpoints are signed.

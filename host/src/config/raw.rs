@@ -56,14 +56,25 @@ pub(super) struct RawEdge {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAuditor {
-    /// Base address, `http://host:port`.
+    /// Base address, `https://host:port` or `http://host:port`.
     pub url: Spanned<String>,
+    /// PEM file of the authorities, or of the very certificate, that the auditor's certificate is held against. Needed for
+    /// `https`; no other authority is trusted.
+    pub ca: Option<Spanned<String>>,
+    /// PEM file of this box's certificate and those above it, for an auditor that demands one.
+    pub client_certificate: Option<Spanned<String>>,
+    /// PEM file of its private key, mode 0600 or stricter.
+    pub client_key: Option<Spanned<String>>,
     /// The auditor's public key, `name+hash+base64`, which its `keygen` prints. A receipt counts only if it verifies.
     pub key: Spanned<String>,
     /// Pause between two syncs while there is a link. Default `5s`.
     pub every: Option<Spanned<String>>,
     /// Time that one request may take. Default `10s`.
     pub timeout: Option<Spanned<String>>,
+    /// Time that connecting may take, TLS included. Default: `timeout`, but at most `5s`.
+    pub connect_timeout: Option<Spanned<String>>,
+    /// Most bytes sent in a second, `1KiB/s` to `1GiB/s`. Default: no limit.
+    pub bandwidth: Option<Spanned<String>>,
 }
 
 /// `[ledger]`: when checkpoints are signed.

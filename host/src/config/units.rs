@@ -46,6 +46,16 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a size followed by `/s`, from 1 KiB to 1 GiB a second.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    let size = text.strip_suffix("/s").map(str::trim_end);
+    let size = size.ok_or_else(|| format!("`{text}` is not a rate: write a size and /s, such as `256KiB/s`"))?;
+    match bytes(size)? {
+        rate if (1 << 10..=1 << 30).contains(&rate) => Ok(rate),
+        _ => Err(format!("`{text}` is not 1KiB/s to 1GiB/s")),
+    }
+}
+
 fn split(text: &str) -> Result<(u64, &str), String> {
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let number =
@@ -63,6 +73,7 @@ mod tests {
         assert_eq!(duration("2 h"), Ok(Duration::from_secs(7200)));
         assert_eq!(bytes("32MiB"), Ok(32 << 20));
         assert_eq!(bytes("7B"), Ok(7));
+        assert_eq!(rate("256KiB/s"), Ok(256 << 10));
     }
 
     #[test]
@@ -72,6 +83,10 @@ mod tests {
         }
         for text in ["", "5", "0MiB", "5MB", "2048GiB", "99999999999GiB"] {
             assert!(bytes(text).is_err(), "{text}");
+            assert!(rate(&format!("{text}/s")).is_err(), "{text}/s");
+        }
+        for text in ["256KiB", "1023B/s", "2GiB/s", "1MiB/m", "/s"] {
+            assert!(rate(text).is_err(), "{text}");
         }
     }
 }

@@ -21,6 +21,7 @@
 
 mod alarm;
 mod answer;
+mod bandwidth;
 mod client;
 mod outbox;
 mod round;
@@ -45,7 +46,7 @@ pub const ALARM_NAME: &str = "sync/alarm";
 #[non_exhaustive]
 pub enum SyncError {
     /// The request did not get through, or took too long.
-    #[error("the auditor at {url} cannot be reached")]
+    #[error("the auditor at {url} cannot be reached{}", crate::tls::explain(source).map_or_else(String::new, |words| format!(": {words}")))]
     Unreachable {
         /// The auditor's address.
         url: String,

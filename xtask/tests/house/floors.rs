@@ -29,6 +29,7 @@ const GUARD: &str = "picket-guard-";
 /// The host's modules, lowest floor first. A module may name those that stand before it. The table in host/src/lib.rs
 /// shows the same to its readers, and a test keeps them equal. The sequencer stands below those who hand it entries.
 const HOST: &[&str] = &[
+    "tls",
     "config",
     "keys",
     "inference",

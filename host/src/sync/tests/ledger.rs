@@ -65,7 +65,7 @@ impl Ledger {
     }
 
     fn make(&self, url: &str, auditor: &Fake, limits: CutLimits) -> Uplink {
-        let options = ClientOptions { url: url.to_owned(), timeout: TIMEOUT };
+        let options = ClientOptions { url: url.to_owned(), timeout: TIMEOUT, ..ClientOptions::default() };
         let client = Client::new(&options).unwrap();
         let keys = Keyring::new(KeyChain::new(self.key()));
         Uplink::new(self.reader(), self.log.clone(), client, keys, auditor.key(), limits).unwrap()
