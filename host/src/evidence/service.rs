@@ -64,6 +64,8 @@ impl ControlClient {
             .timeout(TIMEOUT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
+            // No TLS goes over this socket; without a configuration the client would look for a provider, and panic.
+            .tls_backend_preconfigured(crate::tls::trusts_nobody())
             .build()
             .map_err(EvidenceError::Request)?;
         Ok(Some(Self { http, runtime, socket }))
