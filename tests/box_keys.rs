@@ -263,8 +263,9 @@ fn a_thief_with_the_present_key_cannot_change_the_past() {
         let (status, answer) = post(&server.address, "/v1/segments", &segment);
         assert!(status == code && answer.contains(words), "{status} {answer}");
     }
-    let (status, answer) = post(&server.address, "/v1/checkpoint", thief.checkpoint(3).as_bytes());
-    assert_eq!(status, 422, "{answer}");
+    let (status, answer) =
+        post(&server.address, "/add-checkpoint", format!("old 0\n\n{}", thief.checkpoint(3)).as_bytes());
+    assert_eq!(status, 403, "{answer}");
     server.stop();
     let fresh = Auditor::new();
     let server = fresh.serve();

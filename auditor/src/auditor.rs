@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use picket_ledger::SigningKey;
+use picket_ledger::mirror::{Header, Package};
 use picket_ledger::receipt::CosignerKey;
 
 use crate::archive::Archive;
@@ -19,7 +20,7 @@ use crate::error::Result;
 use crate::incidents::Observed;
 use crate::index::Index;
 use crate::indexer::{self, Indexer};
-use crate::ingest::{self, Answer, ConflictKind};
+use crate::ingest::{self, Answer, ConflictKind, Upload, UploadAnswer};
 use crate::metrics::{CheckpointResult, Metrics, SegmentResult, sample};
 use crate::origin::Origin;
 use crate::own::Own;
@@ -115,36 +116,61 @@ impl Auditor {
         CosignerKey::of(&self.key)
     }
 
-    /// Takes in a segment: `POST /v1/segments`.
+    /// Takes in a segment that somebody brings: `POST /v1/segments`.
     pub fn segment(&self, bytes: &[u8]) -> Result<Answer> {
         let started = Instant::now();
         let answer = ingest::segment(self, bytes);
         let result = match &answer {
-            Ok(Answer::Receipt(_) | Answer::Next(_)) => SegmentResult::Accepted,
+            Ok(Answer::Receipt(_) | Answer::Added) => SegmentResult::Accepted,
             Ok(Answer::Unknown(_)) => SegmentResult::Unknown,
-            Ok(Answer::Invalid(_)) => SegmentResult::Invalid,
-            Ok(Answer::Conflict(conflict)) => match conflict.kind {
-                ConflictKind::Gap => SegmentResult::Gap,
-                ConflictKind::Known => SegmentResult::Known,
-                ConflictKind::Fork | ConflictKind::Rollback => SegmentResult::Fork,
-            },
+            Ok(Answer::Invalid(_) | Answer::Malformed(_) | Answer::Forbidden(_)) => SegmentResult::Invalid,
+            Ok(Answer::Conflict(conflict)) => of_conflict(conflict.kind),
             Err(_) => SegmentResult::Fault,
         };
-        self.metrics.segment(result, u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.metrics.segment(result, micros(started));
         answer
     }
 
-    /// Takes in a declared checkpoint: `POST /v1/checkpoint`.
-    pub fn checkpoint(&self, bytes: &[u8]) -> Result<Answer> {
-        let answer = ingest::checkpoint(self, bytes);
+    /// Takes in a checkpoint: `POST /add-checkpoint`.
+    pub fn add_checkpoint(&self, body: &[u8]) -> Result<Answer> {
+        let answer = ingest::add(self, body);
         self.metrics.checkpoint(match &answer {
-            Ok(Answer::Receipt(_) | Answer::Next(_)) => CheckpointResult::Accepted,
+            Ok(Answer::Receipt(_) | Answer::Added) => CheckpointResult::Accepted,
             Ok(Answer::Unknown(_)) => CheckpointResult::Unknown,
-            Ok(Answer::Invalid(_)) => CheckpointResult::Invalid,
-            Ok(Answer::Conflict(conflict)) if conflict.kind == ConflictKind::Rollback => CheckpointResult::Rollback,
-            Ok(Answer::Conflict(_)) => CheckpointResult::Fork,
+            Ok(Answer::Invalid(_) | Answer::Malformed(_) | Answer::Forbidden(_)) => CheckpointResult::Invalid,
+            Ok(Answer::Conflict(conflict)) if conflict.kind == ConflictKind::Fork => CheckpointResult::Fork,
+            Ok(Answer::Conflict(_)) => CheckpointResult::Elsewhere,
             Err(_) => CheckpointResult::Fault,
         });
+        answer
+    }
+
+    /// Begins an upload: the header of `POST /add-entries`. The inner error is the answer that refuses it.
+    pub fn begin_upload(&self, header: &Header) -> Result<Result<Upload, UploadAnswer>> {
+        let begun = ingest::begin(self, header);
+        if let Ok(Err(answer)) = &begun {
+            self.metrics.segment(of_upload(answer), 0);
+        }
+        begun
+    }
+
+    /// Takes in the next package of an upload; an answer ends it.
+    pub fn upload_package(&self, upload: &mut Upload, package: &Package) -> Result<Option<UploadAnswer>> {
+        let started = Instant::now();
+        let answer = ingest::package(self, upload, package);
+        self.metrics.package(micros(started));
+        if let Ok(Some(answer)) = &answer {
+            self.metrics.segment(of_upload(answer), 0);
+        }
+        answer
+    }
+
+    /// Ends an upload: seals the segment when all of it is here.
+    pub fn finish_upload(&self, upload: &Upload, complete: bool) -> Result<UploadAnswer> {
+        let started = Instant::now();
+        let answer = ingest::finish(self, upload, complete);
+        let result = answer.as_ref().map_or(SegmentResult::Fault, of_upload);
+        self.metrics.segment(result, micros(started));
         answer
     }
 
@@ -242,5 +268,27 @@ impl Auditor {
 
     pub(crate) fn boxes_store(&self) -> &Boxes {
         &self.vault.boxes
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn of_conflict(kind: ConflictKind) -> SegmentResult {
+    match kind {
+        ConflictKind::Gap => SegmentResult::Gap,
+        ConflictKind::Known => SegmentResult::Known,
+        ConflictKind::Fork => SegmentResult::Fork,
+    }
+}
+
+fn of_upload(answer: &UploadAnswer) -> SegmentResult {
+    match answer {
+        UploadAnswer::Receipt(_) => SegmentResult::Accepted,
+        UploadAnswer::Partial(_) => SegmentResult::Partial,
+        UploadAnswer::Elsewhere(_, conflict) => of_conflict(conflict.kind),
+        UploadAnswer::Malformed(_) | UploadAnswer::Invalid(_) | UploadAnswer::TooLarge(_) => SegmentResult::Invalid,
+        UploadAnswer::Unknown(_) => SegmentResult::Unknown,
     }
 }

@@ -3,7 +3,8 @@
 //! | path under the data folder | holds | written |
 //! |---|---|---|
 //! | `boxes/<origin>` | the box's first public key, `name+hash+base64` | create-only |
-//! | `declared/<origin>/<size>-<root>` | a checkpoint that the box declared and that its segments do not reach yet | removed once they do and agree |
+//! | `declared/<origin>/<size>-<root>` | a pending checkpoint: the box declared it, and what is held does not reach it yet | removed once it does and agrees |
+//! | `pending/<origin>` | entries on their way to a pending checkpoint, see [`crate::pending`] | appended, removed once sealed |
 //!
 //! What is held is read from the evidence at start: the names in a box's folder give its last segment, and that one
 //! segment, verified, gives size and root. So a start reads one segment per box, however long its log is; what lies
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use picket_ledger::checkpoint::peek;
 use picket_ledger::hash::{empty_root, to_hex};
+use picket_ledger::tree::CompactRange;
 use picket_ledger::{Hash, KeyChain, NoteError, SignedCheckpoint, VerifyingKey};
 
 use crate::archive::Archive;
@@ -24,9 +26,10 @@ use crate::error::{AuditorError, Result};
 use crate::evidence;
 use crate::incidents::{Incidents, Report};
 use crate::origin::Origin;
+use crate::pending::Pending;
 
-/// How many declared checkpoints ahead of the segments are kept for one box. A box declares one per sync and then sends
-/// the segments that reach it, so there is one, or two after a broken sync.
+/// How many declared checkpoints ahead of the segments are kept for one box. A box declares its newest in each sync, and
+/// one for each segment that it sends, so there are two, or a few after broken syncs.
 pub const MAX_DECLARED: usize = 64;
 
 /// How much of a box's log is held.
@@ -36,6 +39,8 @@ pub struct Head {
     pub size: u64,
     /// The root of the tree over them.
     pub root: Hash,
+    /// The tree itself: what it takes to go on.
+    pub tree: CompactRange,
     /// The signed checkpoint of that size; `None` before the first segment.
     pub checkpoint: Option<String>,
     /// The first entry of the last segment; `None` before the first segment.
@@ -45,7 +50,7 @@ pub struct Head {
 impl Head {
     /// Nothing is held.
     pub fn empty() -> Self {
-        Self { size: 0, root: empty_root(), checkpoint: None, last_first: None }
+        Self { size: 0, root: empty_root(), tree: CompactRange::new(), checkpoint: None, last_first: None }
     }
 }
 
@@ -62,8 +67,12 @@ pub struct BoxState {
     pub declared: Vec<SignedCheckpoint>,
     /// Its incidents.
     pub incidents: Vec<Report>,
-    /// `(head, first)` of the last segment that came too early: the same one again is a gap incident.
+    /// Entries on their way; `None` until somebody sends some.
+    pub pending: Option<Pending>,
+    /// `(head, first)` of the last segment or upload that came too early: the same one again is a gap incident.
     pub early: Option<(u64, u64)>,
+    /// Digest of the package that was refused last: the same one again is an incident.
+    pub refused: Option<Hash>,
     /// When the last segment was taken in, in milliseconds since 1970; by an earlier process, as its file says.
     pub received_ms: Option<u64>,
 }
@@ -84,6 +93,14 @@ impl From<Damage> for AuditorError {
 }
 
 impl BoxState {
+    /// Size, root and note of the newest checkpoint of the box that is known; size 0 before the first.
+    pub fn newest(&self, head: &Head) -> (u64, Hash, Option<String>) {
+        match self.declared.last().filter(|last| last.checkpoint.size > head.size) {
+            Some(last) => (last.checkpoint.size, last.checkpoint.root, Some(last.text.clone())),
+            None => (head.size, head.root, head.checkpoint.clone()),
+        }
+    }
+
     /// Whether the box has an incident that no later segment removes.
     pub fn disputed(&self) -> bool {
         self.incidents.iter().any(|report| report.kind.disputes())
@@ -101,6 +118,7 @@ impl BoxState {
 pub struct Boxes {
     keys: PathBuf,
     declared: PathBuf,
+    pending: PathBuf,
     /// The hand-overs of keys.
     pub epochs: Epochs,
     /// Grows by enrolment, never shrinks. Each box has its own lock, held for the whole of one ingest: that is what
@@ -114,6 +132,7 @@ impl Boxes {
         Self {
             keys: data.join("boxes"),
             declared: data.join("declared"),
+            pending: data.join("pending"),
             epochs: Epochs::new(data),
             loaded: RwLock::default(),
         }
@@ -192,7 +211,26 @@ impl Boxes {
         };
         let declared = self.declared(origin, &keys)?;
         let incidents = incidents.of(origin)?;
-        Ok(BoxState { origin: origin.clone(), keys, head, declared, incidents, early: None, received_ms })
+        Ok(BoxState {
+            origin: origin.clone(),
+            keys,
+            head,
+            declared,
+            incidents,
+            pending: None,
+            early: None,
+            refused: None,
+            received_ms,
+        })
+    }
+
+    /// The entries on their way to a pending checkpoint, read from disk when they are asked for the first time.
+    pub fn pending<'a>(&self, state: &'a mut BoxState, head: &Head) -> Result<&'a mut Pending> {
+        let pending = match state.pending.take() {
+            Some(pending) => pending,
+            None => Pending::open(&self.pending.join(state.origin.as_str()), &head.tree)?,
+        };
+        Ok(state.pending.insert(pending))
     }
 
     /// The declared checkpoints on disk, by ascending size.
@@ -259,10 +297,11 @@ pub fn load_head(origin: &Origin, keys: &KeyChain, archive: &Archive) -> Result<
     let Some(&first) = archive.firsts(origin)?.last() else { return Ok(Ok(Head::empty())) };
     match evidence::read(archive, origin, keys, first) {
         Ok(held) => {
-            let checkpoint = held.verified.checkpoint;
+            let picket_ledger::segment::VerifiedSegment { checkpoint, after, .. } = held.verified;
             Ok(Ok(Head {
                 size: checkpoint.checkpoint.size,
                 root: checkpoint.checkpoint.root,
+                tree: after,
                 checkpoint: Some(checkpoint.text),
                 last_first: Some(first),
             }))

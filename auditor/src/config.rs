@@ -42,6 +42,9 @@ pub struct Limits {
     /// `segment`: the longest request body, in bytes or with `KiB`/`MiB`. Default and most `16MiB`, the longest that a
     /// segment can be. Longer requests are answered with 413.
     pub segment: usize,
+    /// `uploads`: uploads under way at once, 1 to 4096. Default 64. More are answered with 503 and `Retry-After`. Each
+    /// holds one package of at most 256 entries in memory, and of at most `segment` bytes.
+    pub uploads: usize,
     /// `requests`: requests worked on at once, 1 to 1024. Default 16. More are answered with 503 and `Retry-After`.
     /// Memory is bounded by about three times `requests` × `segment`.
     pub requests: usize,
@@ -108,6 +111,7 @@ impl Limits {
         };
         Ok(Self {
             segment: within("segment", segment, 1024, most)?,
+            uploads: within("uploads", raw.uploads.unwrap_or(64), 1, 4096)?,
             requests: within("requests", raw.requests.unwrap_or(16), 1, 1024)?,
             connections: within("connections", raw.connections.unwrap_or(512), 1, 65_536)?,
             deadline: deadline("deadline", raw.deadline.as_deref().unwrap_or("30s"))?,
@@ -198,6 +202,7 @@ struct RawAuditor {
 #[serde(deny_unknown_fields)]
 struct RawLimits {
     segment: Option<String>,
+    uploads: Option<usize>,
     requests: Option<usize>,
     connections: Option<usize>,
     deadline: Option<String>,
@@ -248,6 +253,7 @@ mod tests {
         for (line, word) in [
             ("[limits]\nsegment = \"17MiB\"", "segment"),
             ("[limits]\nsegment = \"99999999999999999999MiB\"", "segment"),
+            ("[limits]\nuploads = 0", "uploads"),
             ("[limits]\nrequests = 0", "requests"),
             ("[limits]\nconnections = 70000", "connections"),
             ("[limits]\ndeadline = \"1ms\"", "deadline"),

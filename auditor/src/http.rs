@@ -2,10 +2,13 @@
 //!
 //! Every request that reads or writes evidence takes one of `requests` permits *before* its body is read, so that
 //! memory is bounded; it is answered within its deadline; and its work runs on a blocking thread, which keeps the
-//! permit until it is really done, also when nobody waits for it any more.
+//! permit until it is really done, also when nobody waits for it any more. Uploads of entries (`uploads`) are the
+//! exception: they last, so they have permits of their own, and take one for work only while there is a package to work
+//! on.
 
 mod answers;
 mod server;
+mod uploads;
 
 pub use server::serve;
 
@@ -19,6 +22,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
+use picket_ledger::mirror;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -33,6 +37,8 @@ pub struct App {
     auditor: Arc<Auditor>,
     /// Permits for work; see the module's documentation.
     work: Arc<Semaphore>,
+    /// Permits for uploads, which last.
+    uploads: Arc<Semaphore>,
     /// Set once the shutdown has begun: `/readyz` says so.
     closing: Arc<AtomicBool>,
 }
@@ -41,7 +47,8 @@ impl App {
     /// Serves this auditor within its configured limits.
     pub fn new(auditor: Arc<Auditor>) -> Self {
         let work = Arc::new(Semaphore::new(auditor.limits().requests));
-        Self { auditor, work, closing: Arc::new(AtomicBool::new(false)) }
+        let uploads = Arc::new(Semaphore::new(auditor.limits().uploads));
+        Self { auditor, work, uploads, closing: Arc::new(AtomicBool::new(false)) }
     }
 
     fn limits(&self) -> &Limits {
@@ -51,8 +58,9 @@ impl App {
     /// The routes of the service.
     pub fn router(self) -> Router {
         Router::new()
+            .route(mirror::ADD_CHECKPOINT, post(add_checkpoint))
+            .route(mirror::ADD_ENTRIES, post(uploads::add_entries))
             .route("/v1/segments", post(segments))
-            .route("/v1/checkpoint", post(checkpoint))
             .route("/v1/boxes", get(boxes))
             .route("/v1/trace/{*id}", get(trace))
             .route("/v1/verify", get(verify_all))
@@ -70,20 +78,20 @@ impl App {
 
 async fn segments(State(app): State<App>, request: Request) -> Response {
     let Some(turn) = Turn::take(&app, app.limits().deadline) else { return answers::busy() };
-    let body = match turn.body(&app, request).await {
+    let body = match turn.body(&app, request, app.limits().segment).await {
         Ok(body) => body,
         Err(answer) => return answer,
     };
     turn.run(&app, move |auditor, _| Ok(answers::segment(auditor.segment(&body)?))).await
 }
 
-async fn checkpoint(State(app): State<App>, request: Request) -> Response {
+async fn add_checkpoint(State(app): State<App>, request: Request) -> Response {
     let Some(turn) = Turn::take(&app, app.limits().deadline) else { return answers::busy() };
-    let body = match turn.body(&app, request).await {
+    let body = match turn.body(&app, request, mirror::MAX_ADD_CHECKPOINT_BYTES).await {
         Ok(body) => body,
         Err(answer) => return answer,
     };
-    turn.run(&app, move |auditor, _| Ok(answers::checkpoint(auditor.checkpoint(&body)?))).await
+    turn.run(&app, move |auditor, _| Ok(answers::checkpoint(auditor.add_checkpoint(&body)?))).await
 }
 
 async fn boxes(State(app): State<App>) -> Response {
@@ -160,8 +168,7 @@ impl Turn {
     }
 
     /// The whole body, or the answer that it is too long, too slow or broken.
-    async fn body(&self, app: &App, request: Request) -> Result<Bytes, Response> {
-        let limit = app.limits().segment;
+    async fn body(&self, app: &App, request: Request, limit: usize) -> Result<Bytes, Response> {
         let body = request.into_body();
         if body.size_hint().lower() > limit as u64 {
             return Err(too_large(app, limit, body, self.until).await);
@@ -238,9 +245,16 @@ async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, String> {
 /// and never the answer.
 async fn too_large(app: &App, limit: usize, mut body: Body, until: Instant) -> Response {
     app.auditor.metrics().refused(Refused::TooLarge);
+    drain(&mut body, limit, until).await;
+    let message = format!("a request may have {limit} bytes");
+    answers::problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &message)
+}
+
+/// Reads on, so that the client comes to reading the answer; at most so many bytes, and so long.
+async fn drain(body: &mut Body, limit: usize, until: Instant) {
     let mut left = limit;
     let _ = tokio::time::timeout_at(until, async {
-        while let Ok(Some(chunk)) = next_chunk(&mut body).await {
+        while let Ok(Some(chunk)) = next_chunk(body).await {
             left = left.saturating_sub(chunk.len());
             if left == 0 {
                 break;
@@ -248,6 +262,4 @@ async fn too_large(app: &App, limit: usize, mut body: Body, until: Instant) -> R
         }
     })
     .await;
-    let message = format!("a request may have {limit} bytes");
-    answers::problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &message)
 }

@@ -2,7 +2,7 @@
 //!
 //! | path under the data folder | holds |
 //! |---|---|
-//! | `incidents/<origin>/<name>.segment` or `.note` | the bytes that were refused |
+//! | `incidents/<origin>/<name>.segment`, `.note`, `.package` or `.add-checkpoint` | the bytes that were refused |
 //! | `incidents/<origin>/<name>.json` | the [`Report`]: what was wrong, and what the auditor held against it |
 //!
 //! The name is made of kind, size and root that the refused checkpoint claims, so that the same claim made again finds
@@ -99,7 +99,8 @@ pub struct Observed<'a> {
     pub message: &'a str,
     /// The refused bytes.
     pub bytes: &'a [u8],
-    /// `segment` or `note`: what the bytes are, which becomes the extension of their file.
+    /// What the bytes are, which becomes the extension of their file: a `segment`; a signed `note`; a `package`, which is
+    /// the note and an upload of one package for it; the body of an `add-checkpoint`.
     pub form: &'static str,
     /// See [`Report::held`].
     pub held: Option<&'a str>,

@@ -1,39 +1,69 @@
-//! Taking in what boxes send. The rules:
+//! Taking in what boxes send. The protocol is C2SP tlog-mirror: a box shows a signed checkpoint, sends the entries that
+//! it covers in packages, and gets a receipt once they are archived as one segment. The rules:
 //!
-//! **A segment** is verified alone first: canonical bytes, the box's signature, and a frontier and entries that lead to
-//! the signed root. If its signature holds and its entries do not, the box (or the way) altered it: `invalid`, 422.
-//! A bad signature proves nothing about the box and leaves no more than a count. Then, with `next` the number of entries
-//! held, and before anything else, the signed checkpoint must not contradict what is held (see *fork*). Then:
+//! **A checkpoint** (`add-checkpoint`, module `checkpoint`) must be signed by the box, 403 otherwise, and must not
+//! contradict what is held (see *fork*). With *newest* the size of the newest checkpoint known, and *held* the number
+//! of entries archived:
+//!
+//! | the checkpoint | and | answer |
+//! |---|---|---|
+//! | is newer | its old size is *newest*, and the proof from there holds | kept as pending, 200 |
+//! | is newer | the proof leads to its root from another start than the one held | *fork*, 409 |
+//! | is newer | the proof leads nowhere | 422; it says nothing about the box |
+//! | is *newest*, with that old size, or is pending already | | 200 |
+//! | lies between *held* and *newest* | its old size is at most *held*, and the proof from there holds | kept as pending, 200: a segment can end there |
+//! | is older than *newest* | its old size is *newest*: the box says that it knows, and has less | *rollback*, 400 |
+//! | any other | | 409 with *newest* |
+//!
+//! **Entries** (`add-entries`, module `upload`) come for a pending checkpoint, in packages of at most 256, each with its
+//! subtree proof. What holds is appended to the pending entries of the box ([`crate::pending`]), what is there already
+//! is passed over. With `next` the first entry that is neither archived nor pending:
+//!
+//! | the upload | answer |
+//! |---|---|
+//! | is for no pending checkpoint | 409 with *newest* and `next` |
+//! | starts after `next` | *gap*, 409 |
+//! | starts before `next` | 409 with `next` |
+//! | breaks off, or has fewer packages than belong to it | 202 with `next`, and it goes on there |
+//! | has a package whose proof does not hold | 422; *invalid* when the very same comes again |
+//! | is complete | the segment is made of head, entries and checkpoint, treated as one that was brought, 200 with the receipt |
+//!
+//! **A segment** that somebody brings (`POST /v1/segments`, `picket-auditor ingest`: a box without a link) is verified
+//! alone first: canonical bytes, the box's signature, and a frontier and entries that lead to the signed root. If its
+//! signature holds and its entries do not, the box (or the way) altered it: `invalid`, 422. A bad signature proves
+//! nothing about the box and leaves no more than a count. Then the signed checkpoint must not contradict what is held:
 //!
 //! | the segment starts | and | answer |
 //! |---|---|---|
-//! | at `next` | its frontier has the root that is held | stored durably, 200 with the receipt |
-//! | at `next` | its frontier has another root | *fork*, 409 |
-//! | at `next` | it passes a declared checkpoint with another root | *fork*, 409 |
-//! | after `next` | | *gap*, 409 |
-//! | before `next` | the same bytes are stored | 200 with the same receipt |
-//! | before `next` | its root agrees with the evidence where both end, or where the shorter ends | *known*, 409, with the receipt that covers all that is held |
-//! | before `next` | it does not | *fork*, 409 |
-//!
-//! **A declared checkpoint** (the latest one of the box, sent first in each sync) must be signed by the box, 422
-//! otherwise. If it contradicts what is held: *fork*. If it is smaller than what the box has claimed before: *rollback*,
-//! 409. Otherwise 200 with `next`; one ahead of the segments is kept, and the segments that reach it must agree.
+//! | at *held* | its frontier has the root that is held | stored durably, 200 with the receipt |
+//! | at *held* | its frontier has another root | *fork*, 409 |
+//! | at *held* | it passes a pending checkpoint with another root | *fork*, 409 |
+//! | after *held* | | *gap*, 409 |
+//! | before *held* | the same bytes are stored | 200 with the same receipt |
+//! | before *held* | its root agrees with the evidence where both end, or where the shorter ends | *known*, 409, with the receipt that covers all that is held |
+//! | before *held* | it does not | *fork*, 409 |
 //!
 //! **Fork**: two signed statements that no single history explains. The refused bytes and the statement they contradict
-//! are kept. **Rollback**: the signed note is kept. It is an observation, not a proof: while links have no TLS, somebody
-//! may have replayed an old note. Either marks the box *disputed* in all answers, for good. A disputed box goes on:
-//! segments that continue what is held are stored as before, because evidence that is refused is evidence lost.
-//! **Gap**: a lost or reordered request is an ordinary thing, so the first answer says only where to go on. If the same
-//! segment comes again while nothing else has arrived, the box means it: that is recorded, with its signed checkpoint.
-//! It is closed when the missing entries arrive; so is an `invalid`. The same incident is recorded once.
+//! are kept. **Rollback**: the signed note is kept. It is an observation, not a proof. An old request that a link
+//! delivers late is none: only a box that names what is held here and says that it has less is. Either marks the box
+//! *disputed* in all answers, for good. A disputed box goes on: what continues what is held is stored as before, because
+//! evidence that is refused is evidence lost. Every 409 carries the newest checkpoint of the box, as the box signed it,
+//! so that a restored box sees for itself. **Gap**: a lost or reordered request is an ordinary thing, so the first
+//! answer says only where to go on. If the same comes again while nothing else has arrived, the box means it: that is
+//! recorded, with its signed checkpoint. It is closed when the missing entries arrive; so is an `invalid`. The same
+//! incident is recorded once.
 //!
-//! **Entries** are not judged here. What a box signed is evidence also when it makes no sense; `verify` says so.
+//! **What entries say** is not judged here. What a box signed is evidence also when it makes no sense; `verify` says so.
 
 mod answer;
+mod checkpoint;
+mod upload;
 
 pub use answer::{Answer, Conflict, ConflictKind};
+pub(crate) use checkpoint::add;
+pub use upload::{Upload, UploadAnswer};
+pub(crate) use upload::{begin, finish, package};
 
-use picket_ledger::checkpoint::peek;
 use picket_ledger::keychain::KeyChainError;
 use picket_ledger::segment::{SegmentRef, VerifiedSegment};
 use picket_ledger::{SignedCheckpoint, receipt};
@@ -65,27 +95,6 @@ pub(crate) fn segment(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
     match ingest.state.keys.verify_segment(&segment) {
         Ok(verified) => ingest.verified(&segment, &verified, bytes),
         Err(error) => ingest.unverified(&segment, &error, bytes),
-    }
-}
-
-/// Takes in a declared checkpoint.
-pub(crate) fn checkpoint(auditor: &Auditor, bytes: &[u8]) -> Result<Answer> {
-    let Ok(note) = std::str::from_utf8(bytes) else { return Ok(Answer::Invalid("not UTF-8".into())) };
-    let name = match peek(note) {
-        Ok(checkpoint) => checkpoint.origin,
-        Err(error) => return Ok(Answer::Invalid(crate::words(&error))),
-    };
-    let Ok(origin) = Origin::parse(&name) else { return Ok(Answer::Unknown(name)) };
-    let Some(state) = auditor.state(&origin)? else {
-        // The first word of a box that was restored: its first entry decides whether it is taken on.
-        let expected = incarnations::expects(auditor, &origin, note)?;
-        return Ok(if expected { Answer::Next(0) } else { Answer::Unknown(name) });
-    };
-    let mut state = boxes::lock(&state);
-    let head = current_head(auditor, &mut state)?;
-    match boxes::open_alone(note, &state.keys) {
-        Ok(note) => Ingest { auditor, state: &mut state, head }.declared(note),
-        Err(error) => Ok(Answer::Invalid(crate::words(&error))),
     }
 }
 
@@ -181,12 +190,17 @@ impl Ingest<'_> {
         self.state.head = Ok(Head {
             size: checkpoint.checkpoint.size,
             root: checkpoint.checkpoint.root,
+            tree: verified.after.clone(),
             checkpoint: Some(checkpoint.text.clone()),
             last_first: Some(first),
         });
         boxes.epochs.learn(writer, &self.state.origin, &mut self.state.keys, segment, verified)?;
         self.auditor.advanced(&self.state.origin, checkpoint.checkpoint.size);
         self.state.early = None;
+        self.state.refused = None;
+        if let Some(pending) = &mut self.state.pending {
+            pending.advance(&verified.after)?;
+        }
         self.state.received_ms = Some(clock::wall_ms());
         metrics.stored(checkpoint.checkpoint.size - first, bytes.len() as u64);
         // Crash here: the segment is stored without a receipt; the box sends it again and gets one.
@@ -212,7 +226,7 @@ impl Ingest<'_> {
             self.auditor.record(self.state, &seen)?;
         }
         self.state.early = Some((next, first));
-        Ok(conflict(ConflictKind::Gap, next, message))
+        Ok(self.conflict(ConflictKind::Gap, message))
     }
 
     /// A segment that is stored already.
@@ -239,7 +253,11 @@ impl Ingest<'_> {
         let next = self.head.size;
         let receipt = self.held_receipt()?;
         let message = format!("the entries below {next} are held already, cut into other segments");
-        Ok(Answer::Conflict(Conflict { kind: ConflictKind::Known, next, message, receipt }))
+        let mut answer = self.elsewhere(message);
+        if let Answer::Conflict(conflict) = &mut answer {
+            conflict.receipt = receipt;
+        }
+        Ok(answer)
     }
 
     /// The receipt that covers all that is held: what a box is shown that has signed something else.
@@ -248,38 +266,6 @@ impl Ingest<'_> {
             (Some(first), Some(note)) => self.receipt(first, note).map(Some),
             _ => Ok(None),
         }
-    }
-
-    fn declared(&mut self, note: SignedCheckpoint) -> Result<Answer> {
-        if let Some(held) = self.contradicted(&note)? {
-            let bytes = note.text.clone().into_bytes();
-            return self.fork(&note, &bytes, "note", held);
-        }
-        let next = self.head.size;
-        let size = note.checkpoint.size;
-        let claimed = self.state.largest_claim();
-        if size < claimed {
-            let message = format!("the box says that it has {size} entries, and has signed {claimed} before");
-            let held =
-                self.state.declared.last().map(|last| last.text.clone()).or_else(|| self.head.checkpoint.clone());
-            let seen = Observed {
-                kind: IncidentKind::Rollback,
-                size,
-                root: note.checkpoint.root,
-                message: &message,
-                bytes: note.text.as_bytes(),
-                form: "note",
-                held: held.as_deref(),
-            };
-            self.auditor.record(self.state, &seen)?;
-            let receipt = self.held_receipt()?;
-            return Ok(Answer::Conflict(Conflict { kind: ConflictKind::Rollback, next, message, receipt }));
-        }
-        // At the head, or declared before: nothing new. (Neither has another root: that was a contradiction.)
-        if size > next && size > self.state.declared.last().map_or(0, |last| last.checkpoint.size) {
-            self.auditor.boxes_store().declare(&self.auditor.writer, self.state, note)?;
-        }
-        Ok(Answer::Next(next))
     }
 
     /// Whether a signed checkpoint cannot be true of the history that is held. `Some` with the note that says so.
@@ -320,8 +306,11 @@ impl Ingest<'_> {
             held: held.as_deref(),
         };
         self.auditor.record(self.state, &seen)?;
-        let receipt = self.held_receipt()?;
-        Ok(Answer::Conflict(Conflict { kind: ConflictKind::Fork, next: self.head.size, message, receipt }))
+        let mut answer = self.conflict(ConflictKind::Fork, message);
+        if let Answer::Conflict(conflict) = &mut answer {
+            conflict.receipt = self.held_receipt()?;
+        }
+        Ok(answer)
     }
 
     /// The receipt of a stored segment: the one given before, or a new one.
@@ -335,8 +324,4 @@ impl Ingest<'_> {
             .map_err(|error| AuditorError::Input(format!("cosigning: {}", crate::words(&error))))?;
         archive.put_receipt(writer, &self.state.origin, first, &text)
     }
-}
-
-fn conflict(kind: ConflictKind, next: u64, message: String) -> Answer {
-    Answer::Conflict(Conflict { kind, next, message, receipt: None })
 }

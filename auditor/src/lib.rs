@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`], [`key`], [`origin`] | what comes from outside, checked once |
 //! | [`durable`], [`archive`], [`evidence`] | files that are never changed, and how they are read: verified |
-//! | [`boxes`], [`epochs`], [`ingest`], `incarnations`, [`incidents`] | where each box stands, the rules for what it sends, what was refused |
+//! | [`boxes`], [`epochs`], [`ingest`], [`pending`], `incarnations`, [`incidents`] | where each box stands, its keys, the rules for what it sends, what is on its way, what was refused |
 //! | [`own`] | the auditor's own ledger |
 //! | [`index`], [`indexer`] | where to look; rebuildable, never believed |
 //! | [`trace`](mod@trace), [`verify`](mod@verify), [`holes`] | the answers |
@@ -36,6 +36,7 @@ pub mod key;
 pub mod metrics;
 pub mod origin;
 pub mod own;
+pub mod pending;
 pub mod shelf;
 pub mod tls;
 pub mod trace;

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What became of a segment; the label `result` of `picket_auditor_segments_total`.
+/// What became of an upload, or of a segment that was brought; the label `result` of `picket_auditor_segments_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the labels, explained in docs/auditor.md")]
 pub enum SegmentResult {
     Accepted,
+    Partial,
     Known,
     Gap,
     Fork,
@@ -16,21 +17,21 @@ pub enum SegmentResult {
     Fault,
 }
 
-const SEGMENT_RESULTS: [&str; 7] = ["accepted", "known", "gap", "fork", "invalid", "unknown", "fault"];
+const SEGMENT_RESULTS: [&str; 8] = ["accepted", "partial", "known", "gap", "fork", "invalid", "unknown", "fault"];
 
-/// What became of a declared checkpoint; the label `result` of `picket_auditor_checkpoints_total`.
+/// What became of a checkpoint; the label `result` of `picket_auditor_checkpoints_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the labels, explained in docs/auditor.md")]
 pub enum CheckpointResult {
     Accepted,
-    Rollback,
+    Elsewhere,
     Fork,
     Invalid,
     Unknown,
     Fault,
 }
 
-const CHECKPOINT_RESULTS: [&str; 6] = ["accepted", "rollback", "fork", "invalid", "unknown", "fault"];
+const CHECKPOINT_RESULTS: [&str; 6] = ["accepted", "elsewhere", "fork", "invalid", "unknown", "fault"];
 
 /// Why a request was not worked on; the label `reason` of `picket_auditor_refused_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +47,10 @@ const REFUSALS: [&str; 3] = ["busy", "too-large", "deadline"];
 /// All counters of one process. They start at zero with it.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    segments: [AtomicU64; 7],
+    segments: [AtomicU64; 8],
     checkpoints: [AtomicU64; 6],
     refused: [AtomicU64; 3],
+    packages: AtomicU64,
     entries: AtomicU64,
     bytes: AtomicU64,
     ingest_micros: AtomicU64,
@@ -59,6 +61,12 @@ impl Metrics {
     /// Counts one segment and the time spent on it.
     pub fn segment(&self, result: SegmentResult, micros: u64) {
         self.segments[result as usize].fetch_add(1, Ordering::Relaxed);
+        self.ingest_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Counts one package and the time spent on it.
+    pub fn package(&self, micros: u64) {
+        self.packages.fetch_add(1, Ordering::Relaxed);
         self.ingest_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
@@ -93,13 +101,14 @@ impl Metrics {
                 let _ = writeln!(out, "picket_auditor_{name}{{{label}=\"{word}\"}} {value}");
             }
         };
-        let segments = "Segments received, by what became of them.";
+        let segments = "Uploads and segments received, by what became of them.";
         family(&mut out, "segments_total", segments, "result", &SEGMENT_RESULTS, &self.segments);
         let checkpoints = "Checkpoints declared, by what became of them.";
         family(&mut out, "checkpoints_total", checkpoints, "result", &CHECKPOINT_RESULTS, &self.checkpoints);
         let refused = "Requests turned away before they were looked at.";
         family(&mut out, "refused_total", refused, "reason", &REFUSALS, &self.refused);
         for (name, help, value) in [
+            ("packages_total", "Packages of uploads looked at.", &self.packages),
             ("entries_total", "Entries in the segments stored.", &self.entries),
             ("bytes_total", "Bytes of the segments stored.", &self.bytes),
             ("index_failures_total", "Times the index failed and was begun anew.", &self.index_failures),
@@ -130,14 +139,14 @@ mod tests {
         let metrics = Metrics::default();
         metrics.segment(SegmentResult::Fault, 1_500_000);
         metrics.segment(SegmentResult::Accepted, 0);
-        metrics.checkpoint(CheckpointResult::Rollback);
+        metrics.checkpoint(CheckpointResult::Elsewhere);
         metrics.refused(Refused::Deadline);
         let text = metrics.render();
         for line in [
             "picket_auditor_segments_total{result=\"fault\"} 1",
             "picket_auditor_segments_total{result=\"accepted\"} 1",
             "picket_auditor_segments_total{result=\"gap\"} 0",
-            "picket_auditor_checkpoints_total{result=\"rollback\"} 1",
+            "picket_auditor_checkpoints_total{result=\"elsewhere\"} 1",
             "picket_auditor_refused_total{reason=\"deadline\"} 1",
             "picket_auditor_ingest_seconds_total 1.500000",
         ] {

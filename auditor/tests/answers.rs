@@ -285,7 +285,8 @@ fn the_auditor_keeps_its_own_ledger() {
     place.enrol(&edge);
     let server = place.serve();
     server.accepted(&edge.segment(0..4));
-    server.conflict("/v1/checkpoint", edge.checkpoint(2).as_bytes());
+    let held = server.get("/v1/boxes").json()["boxes"][0]["declared"].as_u64().unwrap();
+    assert_eq!(server.add(&edge.add(held, 2)).status, 400);
     let own = server.get("/v1/verify").json()["own"].clone();
     // Enrolment, start, incident.
     assert_eq!((&own["size"], &own["problems"]), (&3.into(), &serde_json::json!([])));

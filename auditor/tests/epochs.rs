@@ -48,13 +48,13 @@ fn hand_overs_are_learned_and_old_entries_are_beyond_the_new_key() {
     assert_eq!((reply.status, reply.body.contains("under key 1")), (422, true), "{reply:?}");
     let reply = server.post("/v1/segments", &edge.segment(0..edge.size()));
     assert_eq!((reply.status, reply.body.contains("cannot vouch for entry 0")), (422, true), "{reply:?}");
-    let reply = server.post("/v1/checkpoint", edge.checkpoint(2).as_bytes());
-    assert_eq!(reply.status, 422, "{reply:?}");
+    let reply = server.add(&edge.add(0, 2));
+    assert_eq!(reply.status, 403, "{reply:?}");
     // An old key that was not destroyed says no more either.
     let mut old = Edge::with("box-17", 9);
     old.key = first_key;
-    let reply = server.post("/v1/checkpoint", old.checkpoint(9).as_bytes());
-    assert_eq!(reply.status, 422, "{reply:?}");
+    let reply = server.add(&old.add(0, 9));
+    assert_eq!(reply.status, 403, "{reply:?}");
 
     let trace = server.get("/v1/trace/req-1").json();
     assert_eq!(

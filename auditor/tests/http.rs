@@ -155,7 +155,7 @@ fn every_path_answers_in_json_or_text() {
     }
     assert_eq!(server.get("/v1/trace/a%2Fb").json()["id"], "a/b");
     server.accepted(&edge.segment(0..4));
-    server.post("/v1/checkpoint", edge.checkpoint(4).as_bytes());
+    assert_eq!(server.add(&edge.add(4, 4)).status, 200);
     let metrics = server.get("/metrics").body;
     for line in [
         "picket_auditor_segments_total{result=\"accepted\"} 1",

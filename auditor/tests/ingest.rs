@@ -9,7 +9,6 @@ use picket_ledger::{Checkpoint, Segment, SigningKey};
 use support::{Edge, Place, Server};
 
 const SEGMENTS: &str = "/v1/segments";
-const CHECKPOINT: &str = "/v1/checkpoint";
 
 /// A server that knows box-17, which has 12 entries.
 fn start() -> (Place, Server, Edge) {
@@ -38,9 +37,10 @@ fn box_17(server: &Server) -> serde_json::Value {
 fn in_order_each_gets_a_receipt_that_verifies() {
     let (place, server, edge) = start();
     for (first, end) in [(0, 4), (4, 5), (5, 12)] {
-        let reply = server.post(CHECKPOINT, edge.checkpoint(end).as_bytes());
-        assert_eq!((reply.status, reply.json()["next"].as_u64()), (200, Some(first)));
-        let receipt = server.accepted(&edge.segment(first..end));
+        assert_eq!(server.add(&edge.add(first, end)).status, 200);
+        let reply = server.upload(&edge.upload(first, end));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let receipt = edge.checkpoint(end) + &reply.body;
         place.check_receipt(&edge, &receipt, end);
         assert_eq!(std::fs::read(place.evidence("box-17", first)).unwrap(), edge.segment(first..end));
     }
@@ -48,6 +48,7 @@ fn in_order_each_gets_a_receipt_that_verifies() {
     assert_eq!((known["next"].as_u64(), known["declared"].as_u64()), (Some(12), Some(12)));
     assert_eq!(known["disputed"], false);
     assert_eq!(files(&place, "declared/box-17"), Vec::<String>::new());
+    assert_eq!(files(&place, "pending"), Vec::<String>::new());
     assert_eq!(files(&place, "tmp"), Vec::<String>::new());
 }
 
@@ -117,10 +118,11 @@ fn another_key_and_an_unknown_box_are_refused() {
     let mut thief = edge.clone();
     thief.key = SigningKey::from_seed("box-17", &[66; 32]).unwrap();
     assert_eq!(server.post(SEGMENTS, &thief.segment(0..4)).status, 422);
-    assert_eq!(server.post(CHECKPOINT, thief.checkpoint(4).as_bytes()).status, 422);
+    assert_eq!(server.add(&thief.add(0, 4)).status, 403);
     let stranger = Edge::with("box-18", 4);
     assert_eq!(server.post(SEGMENTS, &stranger.segment(0..4)).status, 404);
-    assert_eq!(server.post(CHECKPOINT, stranger.checkpoint(4).as_bytes()).status, 404);
+    assert_eq!(server.add(&stranger.add(0, 4)).status, 404);
+    assert_eq!(server.upload(&stranger.upload(0, 4)).status, 404);
     // A signature that does not hold says nothing about box-17.
     assert_eq!(files(&place, "incidents"), Vec::<String>::new());
     assert_eq!(box_17(&server)["next"], 0);
@@ -138,15 +140,13 @@ fn a_fork_is_refused_and_kept_and_the_box_goes_on_disputed() {
         other.decide(Decision::Block);
     }
     // Continues another history; is another history; overlaps with another history; claims another history.
-    let forks: [(&str, Vec<u8>); 4] = [
-        (SEGMENTS, other.segment(4..8)),
-        (SEGMENTS, other.segment(0..4)),
-        (SEGMENTS, other.segment(3..7)),
-        (CHECKPOINT, other.checkpoint(4).into_bytes()),
-    ];
-    for (path, bytes) in &forks {
-        assert_eq!(server.conflict(path, bytes), ("fork".to_owned(), 4));
+    let forks = [other.segment(4..8), other.segment(0..4), other.segment(3..7)];
+    for bytes in &forks {
+        assert_eq!(server.conflict(SEGMENTS, bytes), ("fork".to_owned(), 4));
     }
+    let reply = server.add(&other.add(0, 4));
+    assert_eq!(reply.size(), (409, Some("fork"), 4));
+    assert_eq!(reply.newest(), Some(edge.checkpoint(4)), "its own word, to compare with");
     let known = box_17(&server);
     // The second and the fourth are the same claim.
     assert_eq!((known["incidents"]["fork"].as_u64(), &known["disputed"]), (Some(3), &true.into()));
@@ -154,10 +154,10 @@ fn a_fork_is_refused_and_kept_and_the_box_goes_on_disputed() {
     let evidence: Vec<_> = kept.iter().filter(|name| name.ends_with(".segment")).collect();
     assert_eq!((kept.len(), evidence.len()), (6, 3), "{kept:?}");
     let first = std::fs::read(place.data().join("incidents/box-17").join(evidence[0])).unwrap();
-    assert!(forks.iter().any(|(_, bytes)| *bytes == first));
+    assert!(forks.contains(&first));
     // Again: nothing new.
-    for (path, bytes) in &forks {
-        assert_eq!(server.conflict(path, bytes).0, "fork");
+    for bytes in &forks {
+        assert_eq!(server.conflict(SEGMENTS, bytes).0, "fork");
     }
     assert_eq!(files(&place, "incidents/box-17").len(), 6);
     // What continues the history that is held is still taken, and the dispute stays.
@@ -176,33 +176,42 @@ fn a_segment_must_agree_with_the_checkpoint_that_announced_it() {
     let mut other = Edge::with("box-17", 5);
     other.decide(Decision::Block);
     other.decide(Decision::Block);
-    assert_eq!(server.post(CHECKPOINT, other.checkpoint(7).as_bytes()).status, 200);
+    assert_eq!(server.add(&other.add(0, 7)).status, 200);
     server.accepted(&edge.segment(0..4));
     assert_eq!(server.conflict(SEGMENTS, &edge.segment(4..12)), ("fork".to_owned(), 4));
-    assert_eq!(server.conflict(CHECKPOINT, edge.checkpoint(7).as_bytes()), ("fork".to_owned(), 4));
+    assert_eq!(server.add(&edge.add(4, 7)).size(), (409, Some("fork"), 7));
 }
 
 #[test]
-fn a_rollback_is_recorded_with_the_signed_note() {
+fn a_rollback_is_recorded_when_the_box_says_that_it_knows() {
     let (place, server, edge) = start();
     server.accepted(&edge.segment(0..4));
     server.accepted(&edge.segment(4..8));
-    assert_eq!(server.conflict(CHECKPOINT, edge.checkpoint(4).as_bytes()), ("rollback".to_owned(), 8));
-    assert_eq!(server.conflict(CHECKPOINT, edge.checkpoint(4).as_bytes()), ("rollback".to_owned(), 8));
+    // An old request that arrives late, or again, is told where we are, and accuses nobody.
+    for _ in 0..3 {
+        let reply = server.add(&edge.add(0, 4));
+        assert_eq!((reply.size(), reply.newest()), ((409, None, 8), Some(edge.checkpoint(8))));
+    }
+    assert_eq!(files(&place, "incidents/box-17"), Vec::<String>::new());
+    for _ in 0..2 {
+        assert_eq!(server.add(&edge.add(8, 4)).status, 400);
+    }
+    assert_eq!(server.add(&edge.add(9, 4)).status, 400, "that names nothing that is held");
     let kept = files(&place, "incidents/box-17");
     let note = kept.iter().find(|name| name.ends_with(".note")).unwrap();
     let note = std::fs::read_to_string(place.data().join("incidents/box-17").join(note)).unwrap();
     assert_eq!((kept.len(), note), (2, edge.checkpoint(4)));
     // Also below what it declared and never sent.
-    assert_eq!(server.post(CHECKPOINT, edge.checkpoint(12).as_bytes()).status, 200);
-    assert_eq!(server.conflict(CHECKPOINT, edge.checkpoint(10).as_bytes()), ("rollback".to_owned(), 8));
-    assert_eq!(server.post(CHECKPOINT, edge.checkpoint(12).as_bytes()).status, 200);
+    assert_eq!(server.add(&edge.add(8, 12)).status, 200);
+    assert_eq!(server.add(&edge.add(12, 8)).status, 400);
+    assert_eq!(server.add(&edge.add(12, 12)).status, 200);
     let known = box_17(&server);
     assert_eq!(known["incidents"]["rollback"], 2);
     assert_eq!((&known["disputed"], known["declared"].as_u64()), (&true.into(), Some(12)));
     // What it declared is remembered over a restart.
     let server = place.serve_again(server);
-    assert_eq!(server.conflict(CHECKPOINT, edge.checkpoint(11).as_bytes()), ("rollback".to_owned(), 8));
+    assert_eq!(server.add(&edge.add(12, 11)).status, 400);
+    assert_eq!(box_17(&server)["incidents"]["rollback"], 3);
 }
 
 #[test]
@@ -232,7 +241,8 @@ fn an_origin_never_leaves_the_data_folder() {
             ..edge.parts(0..4)
         };
         assert_eq!(server.post(SEGMENTS, &parts.encode().unwrap()).status, 404, "{origin}");
-        assert_eq!(server.post(CHECKPOINT, parts.checkpoint.as_bytes()).status, 404, "{origin}");
+        let request = picket_ledger::mirror::AddCheckpoint { old: 0, proof: Vec::new(), note: parts.checkpoint };
+        assert_eq!(server.add(&request.encode()).status, 404, "{origin}");
         let enrol = place.run(&["enrol", "--origin", origin, "--key", &key.verifier().to_string()]);
         assert_eq!(enrol.status.code(), Some(2), "{enrol:?}");
         let verify = server.get(&format!("/v1/verify/{}", origin.replace('/', "%2F")));
@@ -270,7 +280,8 @@ fn rubbish_is_an_answer_too() {
     let huge_array = [&[0x87, 0x6e][..], b"picket.segment", &[0x01, 0x9b], &[0xff; 8]].concat();
     for bytes in [&b""[..], b"\x00", b"GET / HTTP/1.1", &[0xff; 1000], &trailing, &deep, &huge_array] {
         assert_eq!(server.post(SEGMENTS, bytes).status, 422);
-        assert_eq!(server.post(CHECKPOINT, bytes).status, 422);
+        assert_eq!(server.add(bytes).status, 400);
+        assert_eq!(server.upload(bytes).status, 400);
     }
     server.accepted(&edge.segment(0..4));
 }

@@ -3,11 +3,15 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use picket_ledger::mirror::{self, MirrorInfo};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::AuditorError;
-use crate::ingest::{Answer, Conflict};
+use crate::ingest::{Answer, Conflict, ConflictKind, UploadAnswer};
+
+/// The longest note that is put into a header.
+const MAX_HEADER_NOTE_BYTES: usize = 4096;
 
 /// Answers with a value as JSON.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
@@ -72,21 +76,56 @@ pub(super) fn segment(answer: Answer) -> Response {
     }
 }
 
-/// Answers a declared checkpoint: where to go on.
+/// Answers a checkpoint, as C2SP tlog-witness says: 200 without a body, or where we are.
 pub(super) fn checkpoint(answer: Answer) -> Response {
     match answer {
-        Answer::Next(next) => json(StatusCode::OK, &json!({ "next": next })),
+        Answer::Conflict(conflict) => {
+            let body = mirror::size_text(conflict.size).into_bytes();
+            told(response(StatusCode::CONFLICT, mirror::SIZE_MEDIA_TYPE, body), &conflict)
+        }
         other => refusal(other),
     }
+}
+
+/// Answers an upload, as C2SP tlog-mirror says.
+pub(super) fn upload(answer: UploadAnswer) -> Response {
+    let info = |status, info: &MirrorInfo| response(status, mirror::INFO_MEDIA_TYPE, info.encode().into_bytes());
+    let mut response = match answer {
+        UploadAnswer::Receipt(lines) => text(StatusCode::OK, lines),
+        UploadAnswer::Partial(next) => info(StatusCode::ACCEPTED, &next),
+        UploadAnswer::Elsewhere(next, conflict) => told(info(StatusCode::CONFLICT, &next), &conflict),
+        UploadAnswer::Malformed(message) => problem(StatusCode::BAD_REQUEST, "malformed", &message),
+        UploadAnswer::Invalid(message) => problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid", &message),
+        UploadAnswer::TooLarge(message) => problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &message),
+        UploadAnswer::Unknown(origin) => unknown(&origin),
+    };
+    response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    response
+}
+
+/// Adds what a box needs to see for itself: its own newest checkpoint, and what was found.
+fn told(mut response: Response, conflict: &Conflict) -> Response {
+    let headers = response.headers_mut();
+    if conflict.kind != ConflictKind::Known {
+        headers.insert(mirror::CONFLICT_HEADER, HeaderValue::from_static(conflict.kind.as_str()));
+    }
+    // A header has its limits in every HTTP library. The notes of boxes have some two hundred bytes.
+    let note = conflict.newest.as_deref().filter(|note| note.len() <= MAX_HEADER_NOTE_BYTES);
+    if let Some(value) = note.and_then(|note| HeaderValue::from_str(&mirror::note_to_header(note)).ok()) {
+        headers.insert(mirror::CHECKPOINT_HEADER, value);
+    }
+    response
 }
 
 fn refusal(answer: Answer) -> Response {
     match answer {
         Answer::Receipt(receipt) => text(StatusCode::OK, receipt),
-        Answer::Next(next) => json(StatusCode::OK, &json!({ "next": next })),
+        Answer::Added => text(StatusCode::OK, String::new()),
         Answer::Unknown(origin) => unknown(&origin),
+        Answer::Malformed(message) => problem(StatusCode::BAD_REQUEST, "malformed", &message),
+        Answer::Forbidden(message) => problem(StatusCode::FORBIDDEN, "signature", &message),
         Answer::Invalid(message) => problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid", &message),
-        Answer::Conflict(Conflict { kind, next, message, receipt }) => {
+        Answer::Conflict(Conflict { kind, next, message, receipt, .. }) => {
             let mut body = json!({ "kind": kind.as_str(), "next": next, "message": message });
             if let (Some(receipt), Some(object)) = (receipt, body.as_object_mut()) {
                 object.insert("receipt".into(), Value::String(receipt));

@@ -1,15 +1,19 @@
 //! What a box is told.
 
-/// The answer to a segment or a declared checkpoint.
+/// The answer to a segment or a checkpoint.
 #[derive(Debug)]
 pub enum Answer {
     /// The segment is durably stored: the checkpoint with the auditor's cosignature.
     Receipt(String),
-    /// The checkpoint is noted; the box goes on with this entry.
-    Next(u64),
+    /// The checkpoint is durably noted: entries may be sent to it.
+    Added,
     /// It does not fit what is held.
     Conflict(Conflict),
-    /// It is malformed, or not signed by the box.
+    /// It makes no sense.
+    Malformed(String),
+    /// It is not signed by the box.
+    Forbidden(String),
+    /// It is malformed, or a proof in it does not hold.
     Invalid(String),
     /// No box of this name is enrolled.
     Unknown(String),
@@ -20,23 +24,26 @@ pub enum Answer {
 pub struct Conflict {
     /// What is wrong.
     pub kind: ConflictKind,
-    /// The number of entries held: where the box goes on.
+    /// The number of entries archived.
     pub next: u64,
+    /// The size of the newest checkpoint of the box that is known.
+    pub size: u64,
+    /// That checkpoint, as the box signed it: what shows a restored box that it is older.
+    pub newest: Option<String>,
     /// The same in words.
     pub message: String,
-    /// With [`ConflictKind::Known`], fork and rollback: the receipt that covers all entries below `next`. It carries the
+    /// With [`ConflictKind::Known`] and fork, to a segment: the receipt that covers all entries below `next`. It carries the
     /// box's own signature, which proves to a box that was restored what it has signed before.
     pub receipt: Option<String>,
 }
 
-/// The kinds of [`Conflict`]: the four words of the wire.
+/// The kinds of [`Conflict`]: the words of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "defined in the documentation of the module above")]
 pub enum ConflictKind {
     Gap,
     Known,
     Fork,
-    Rollback,
 }
 
 impl ConflictKind {
@@ -46,7 +53,6 @@ impl ConflictKind {
             Self::Gap => "gap",
             Self::Known => "known",
             Self::Fork => "fork",
-            Self::Rollback => "rollback",
         }
     }
 }

@@ -6,8 +6,9 @@ use picket_ledger::entry::{
     Body, Config, Decision, Entry, GuardLoad, GuardResult, Heartbeat, Link, Mode, Outcome, Record, RecordKind, Source,
     Start, Verdict,
 };
-use picket_ledger::hash::{leaf_hash, sha256};
-use picket_ledger::tree::CompactRange;
+use picket_ledger::hash::{leaf_hash, node_hash, sha256};
+use picket_ledger::mirror::{AddCheckpoint, Header, Package, package_end};
+use picket_ledger::tree::{CompactRange, NodeSource, consistency_proof};
 use picket_ledger::{Checkpoint, Hash, Segment, SigningKey};
 
 /// 2026-11-23T09:00:00Z.
@@ -153,9 +154,53 @@ impl Edge {
         }
     }
 
+    /// The body of an `add-checkpoint` from `old` to `size`.
+    pub fn add(&self, old: u64, size: u64) -> Vec<u8> {
+        let proof = if old == 0 || old >= size { Vec::new() } else { consistency_proof(self, old, size).unwrap() };
+        AddCheckpoint { old, proof, note: self.checkpoint(size) }.encode()
+    }
+
+    /// The packages of an upload.
+    pub fn packages(&self, start: u64, end: u64) -> Vec<Package> {
+        let mut packages = Vec::new();
+        let mut next = start;
+        while next < end {
+            let to = package_end(next, end);
+            let entries = self.entries[usize::try_from(next).unwrap()..usize::try_from(to).unwrap()].to_vec();
+            packages.push(Package::prove(self, next, entries, end).unwrap());
+            next = to;
+        }
+        packages
+    }
+
+    /// The header of an upload.
+    pub fn header(&self, start: u64, end: u64) -> Vec<u8> {
+        let mut body = Vec::new();
+        Header { origin: self.origin.clone(), start, end, ticket: Vec::new() }.encode(&mut body).unwrap();
+        body
+    }
+
+    /// The body of an `add-entries` to the checkpoint of size `end`.
+    pub fn upload(&self, start: u64, end: u64) -> Vec<u8> {
+        let mut body = self.header(start, end);
+        self.packages(start, end).iter().for_each(|package| package.encode(&mut body).unwrap());
+        body
+    }
+
     /// The bytes of the segment with these entries.
     pub fn segment(&self, range: Range<u64>) -> Vec<u8> {
         self.parts(range).encode().unwrap()
+    }
+}
+
+impl NodeSource for Edge {
+    type Error = std::convert::Infallible;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, Self::Error> {
+        if level == 0 {
+            return Ok(leaf_hash(&self.entries[usize::try_from(index).unwrap()]));
+        }
+        Ok(node_hash(&self.node(level - 1, index * 2)?, &self.node(level - 1, index * 2 + 1)?))
     }
 }
 

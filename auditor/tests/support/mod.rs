@@ -13,6 +13,10 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use picket_ledger::mirror::{
+    ADD_CHECKPOINT, ADD_ENTRIES, CHECKPOINT_HEADER, CONFLICT_HEADER, ENTRIES_MEDIA_TYPE, MirrorInfo, note_from_header,
+    parse_size,
+};
 use picket_ledger::receipt::{CosignerKey, Receipt};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -176,10 +180,15 @@ impl Server {
     }
 
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        self.request_with(method, path, "", body)
+    }
+
+    /// With more header lines, each with its end.
+    pub fn request_with(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
         let mut stream = self.connect();
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: auditor\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: auditor\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).unwrap();
         // A refusal may come before the body is through: what counts is the answer.
@@ -212,6 +221,16 @@ impl Server {
         reply.body
     }
 
+    /// Shows a checkpoint.
+    pub fn add(&self, body: &[u8]) -> Reply {
+        self.post(ADD_CHECKPOINT, body)
+    }
+
+    /// Sends entries.
+    pub fn upload(&self, body: &[u8]) -> Reply {
+        self.request_with("POST", ADD_ENTRIES, &format!("Content-Type: {ENTRIES_MEDIA_TYPE}\r\n"), body)
+    }
+
     /// Sends a segment that must be refused with 409; its kind and where to go on.
     pub fn conflict(&self, path: &str, body: &[u8]) -> (String, u64) {
         let reply = self.post(path, body);
@@ -233,11 +252,38 @@ impl Drop for Server {
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
+    /// In lower case.
     pub head: String,
+    lines: String,
     pub body: String,
 }
 
 impl Reply {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.lines.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    /// Status, what was found, and where to go on, of an answer to an upload.
+    pub fn info(&self) -> (u16, Option<&str>, u64, u64) {
+        let info = MirrorInfo::parse(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
+        (self.status, self.header(CONFLICT_HEADER), info.size, info.next)
+    }
+
+    /// Status, what was found, and the size of an answer to a checkpoint.
+    pub fn size(&self) -> (u16, Option<&str>, u64) {
+        let size = parse_size(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
+        (self.status, self.header(CONFLICT_HEADER), size)
+    }
+
+    /// The newest checkpoint that the auditor holds.
+    pub fn newest(&self) -> Option<String> {
+        note_from_header(self.header(CHECKPOINT_HEADER)?)
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
     }
@@ -249,5 +295,5 @@ pub fn read_reply(mut stream: TcpStream) -> Reply {
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    Reply { status, head: head.to_ascii_lowercase(), lines: head.to_owned(), body: body.to_owned() }
 }

@@ -1,24 +1,34 @@
 //! The two requests to the auditor, with deadlines.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
+use picket_ledger::mirror::{ADD_CHECKPOINT, ADD_ENTRIES, AddCheckpoint, ENTRIES_MEDIA_TYPE, Header};
+use picket_ledger::segment::MAX_SEGMENT_BYTES;
 
-use super::SyncError;
-use super::answer::{Answer, CheckpointAnswer, SegmentAnswer};
+use super::answer::{Answer, CheckpointAnswer, UploadAnswer};
 use super::bandwidth::Bandwidth;
+use super::upload::{PIECE_BYTES, Packer};
+use super::{Outbox, SyncError};
 use crate::config;
 
-const CHECKPOINT: &str = "POST /v1/checkpoint";
+const CHECKPOINT: &str = "POST /add-checkpoint";
+const ENTRIES: &str = "POST /add-entries";
 const SEGMENT: &str = "POST /v1/segments";
+
+/// An upload may take this many times the time that it may stand still.
+const WHOLE_UPLOAD: u32 = 60;
 
 /// How requests are made.
 #[derive(Debug, Clone, Default)]
 pub struct ClientOptions {
     /// The auditor's address, `https://host:port` or `http://host:port`, without a slash at the end.
     pub url: String,
-    /// From the beginning of a request to the last byte of its answer. Default of the configuration: 10 s.
+    /// From the beginning of a short request to the last byte of its answer; and how long an upload may go without any
+    /// progress, which ends it after twice this at the latest. Default of the configuration: 10 s.
     pub timeout: Duration,
     /// Longest time to connect, TLS included. Zero: the timeout, but at most 5 s.
     pub connect_timeout: Duration,
@@ -48,6 +58,7 @@ pub struct Client {
     url: String,
     timeout: Duration,
     bandwidth: Option<(u64, Bandwidth)>,
+    compress: bool,
 }
 
 impl Client {
@@ -64,19 +75,88 @@ impl Client {
             );
         }
         let bandwidth = options.bandwidth.map(|rate| (rate, Bandwidth::new(rate)));
-        Ok(Self { http: builder(options).build()?, url: options.url.clone(), timeout: options.timeout, bandwidth })
+        let http = builder(options).build()?;
+        Ok(Self { http, url: options.url.clone(), timeout: options.timeout, bandwidth, compress: true })
     }
 
-    /// Shows the newest checkpoint and asks what the auditor wants next.
-    pub(super) async fn checkpoint(&self, origin: &str, note: &str) -> Result<CheckpointAnswer, SyncError> {
-        let answer = self.post("/v1/checkpoint", CHECKPOINT, "text/plain; charset=utf-8", note.as_bytes().to_vec());
+    /// Sends entries as they are, without gzip.
+    #[must_use]
+    pub fn uncompressed(self) -> Self {
+        Self { compress: false, ..self }
+    }
+
+    /// Shows a checkpoint with the proof that it continues an earlier one.
+    pub(super) async fn add_checkpoint(
+        &self,
+        origin: &str,
+        request: &AddCheckpoint,
+    ) -> Result<CheckpointAnswer, SyncError> {
+        let answer = self.post(ADD_CHECKPOINT, CHECKPOINT, "text/plain; charset=utf-8", request.encode());
         answer.await?.checkpoint(CHECKPOINT, origin)
     }
 
-    /// Sends an encoded segment.
-    pub(super) async fn segment(&self, origin: &str, bytes: Vec<u8>) -> Result<SegmentAnswer, SyncError> {
-        let answer = self.post("/v1/segments", SEGMENT, picket_ledger::segment::MEDIA_TYPE, bytes);
-        answer.await?.segment(SEGMENT, origin)
+    /// Brings a whole segment; the text of its receipt.
+    pub(super) async fn bring(&self, origin: &str, segment: Vec<u8>) -> Result<String, SyncError> {
+        let answer = self.post("/v1/segments", SEGMENT, picket_ledger::segment::MEDIA_TYPE, segment);
+        answer.await?.receipt(SEGMENT, origin)
+    }
+
+    /// Sends the entries that a header names, at most 32 packages of them, made while the link takes them. Returns the
+    /// answer with the bytes that were handed to the link.
+    pub(super) async fn add_entries(
+        &self,
+        origin: &str,
+        outbox: Outbox,
+        header: Header,
+    ) -> (Result<UploadAnswer, SyncError>, u64) {
+        let packer = Packer::start(outbox, header, self.compress);
+        let (sent, failed) = (packer.sent(), packer.failure());
+        let whole = self.timeout.saturating_mul(WHOLE_UPLOAD).saturating_add(self.held_back(MAX_SEGMENT_BYTES));
+        let mut request = self
+            .http
+            .post(format!("{}{ADD_ENTRIES}", self.url))
+            .header("content-type", ENTRIES_MEDIA_TYPE)
+            .timeout(whole);
+        if self.compress {
+            request = request.header("content-encoding", "gzip");
+        }
+        let request = request.body(self.metered(packer));
+        let exchange = async {
+            let unreachable = |source| SyncError::Unreachable { url: self.url.clone(), source };
+            let response = request.send().await.map_err(unreachable)?;
+            Answer::read(response, ENTRIES, &self.url).await?.upload(ENTRIES, origin)
+        };
+        let answer = self.while_it_moves(exchange, &sent).await;
+        // A ledger that cannot be read breaks the body off; what it says is the reason.
+        let own = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let answer = match (answer, own) {
+            (Err(_), Some(error)) => Err(error.into()),
+            (answer, _) => answer,
+        };
+        (answer, sent.load(Ordering::Relaxed))
+    }
+
+    /// Gives up once nothing has moved for the timeout, and for the time that the bandwidth takes for one piece.
+    async fn while_it_moves<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, SyncError>>,
+        sent: &Arc<AtomicU64>,
+    ) -> Result<T, SyncError> {
+        let patience = self.timeout.saturating_add(self.held_back(PIECE_BYTES));
+        let mut exchange = std::pin::pin!(exchange);
+        let mut before = sent.load(Ordering::Relaxed);
+        loop {
+            tokio::select! {
+                done = &mut exchange => return done,
+                () = tokio::time::sleep(patience) => {
+                    let now = sent.load(Ordering::Relaxed);
+                    if now == before {
+                        return Err(SyncError::Stalled { request: ENTRIES, after: patience });
+                    }
+                    before = now;
+                }
+            }
+        }
     }
 
     async fn post(

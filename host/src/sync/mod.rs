@@ -4,20 +4,24 @@
 //! acknowledged and the newest checkpoint. So nothing is ever copied, nothing can be lost between ledger
 //! and outbox, and a week offline costs no memory.
 //!
-//! One round ([`Uplink::round`]): show the auditor the newest checkpoint, learn which entry it wants next,
-//! send segments from there, verify each receipt, and store receipt and acknowledged size durably. A
-//! receipt that does not verify never counts. [`Task`] repeats rounds, with jittered exponential backoff.
+//! The protocol is C2SP tlog-mirror, see `docs/auditor.md`. One round ([`Uplink::round`]): show the auditor the newest
+//! checkpoint with the proof that it continues the one that it knows; choose checkpoints on the way where segments
+//! end; send the entries up to each in packages with subtree proofs, made while the link takes them; verify each receipt,
+//! and store it with the acknowledged size durably. A receipt that does not verify never counts. [`Task`] repeats
+//! rounds, with jittered exponential backoff.
 //!
 //! What the auditor can answer, and what follows:
 //!
 //! | answer | follows |
 //! |---|---|
-//! | slow | as below, and smaller segments from then on, until some arrive |
-//! | nothing, connection dropped, 5xx, rubbish, too long | a log line, backoff, the same again later |
-//! | 404: box not enrolled; 422: refused | a log line that says what to do, backoff at the cap |
-//! | 409 gap or known | go on at the auditor's `next` |
+//! | slow: nothing moves for the timeout | as below, and smaller segments from then on, until some arrive |
+//! | nothing, connection dropped, 5xx, 400, 422, rubbish, too long | a log line, backoff, the same again later |
+//! | 404: box not enrolled; 403: signature refused | a log line that says what to do, backoff at the cap |
+//! | 202, or 409 with a next entry | go on there |
+//! | 409 with a next entry below what it acknowledged, twice | an [`Alarm`]; the entries are sent again |
 //! | 413 | smaller segments |
-//! | 409 rollback or fork; `next` beyond our ledger | an [`Alarm`]: stored, shown by `picket doctor` and `/metrics`, sending stops |
+//! | 409 with a checkpoint that this box's key signed, and that is not of this ledger | an [`Alarm`] with that checkpoint as evidence: stored, shown by `picket doctor` and `/metrics`, sending stops |
+//! | 409 that claims so without showing it, twice | the same without evidence |
 
 mod alarm;
 mod answer;
@@ -27,6 +31,7 @@ mod outbox;
 mod round;
 mod state;
 mod task;
+mod upload;
 
 pub use alarm::{Alarm, AlarmKind};
 pub use client::{Client, ClientOptions};
@@ -52,6 +57,14 @@ pub enum SyncError {
         url: String,
         /// What the client says.
         source: reqwest::Error,
+    },
+    /// An upload stood still.
+    #[error("nothing moved in {request} for {} s", after.as_secs())]
+    Stalled {
+        /// What was sent.
+        request: &'static str,
+        /// For how long.
+        after: std::time::Duration,
     },
     /// The answer is longer than any that makes sense.
     #[error("the auditor's answer to {request} has more than {limit} bytes")]
@@ -119,12 +132,12 @@ pub enum SyncError {
         times: u32,
     },
     /// The segment cannot be made smaller, and the auditor takes no larger one.
-    #[error("the auditor takes no segment of {bytes} bytes, and the checkpoints at {first} leave none smaller")]
+    #[error("the auditor takes no segment from {first} to {end}, and the checkpoints there leave none smaller")]
     TooLarge {
         /// First entry of the segment.
         first: u64,
-        /// Bytes of the smallest segment.
-        bytes: usize,
+        /// The size of its checkpoint.
+        end: u64,
     },
     /// The ledger could not be read.
     #[error("reading the outbox")]
@@ -147,7 +160,11 @@ impl SyncError {
     /// Whether a request took longer than its deadline.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Unreachable { source, .. } if source.is_timeout())
+        match self {
+            Self::Stalled { .. } => true,
+            Self::Unreachable { source, .. } => source.is_timeout(),
+            _ => false,
+        }
     }
 
     /// The message with the messages of everything below it.

@@ -1,10 +1,13 @@
-//! Cuts what is not acknowledged into segments.
+//! What is not acknowledged: where segments of it end, and its packages with their proofs.
 
 use std::ops::Range;
 
-use picket_ledger::Segment;
-use picket_ledger::segment::{MAX_SEGMENT_BYTES, MAX_SEGMENT_ENTRIES, SegmentError};
+use picket_ledger::mirror::{AddCheckpoint, MirrorError, Package};
+use picket_ledger::segment::{MAX_SEGMENT_BYTES, MAX_SEGMENT_ENTRIES};
+use picket_ledger::tree::TreeError;
 use picket_store::{Reader, StoreError};
+
+use picket_ledger::{Hash, Segment};
 
 /// Entries are read to the end of a tile of the store at most.
 const TILE: u64 = 256;
@@ -28,20 +31,36 @@ impl Default for CutLimits {
     }
 }
 
-/// Why no segment could be cut.
+/// Why something of the outbox cannot be sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboxError {
     /// The store failed.
     #[error("reading the ledger")]
     Store(#[from] StoreError),
-    /// The parts do not fit a segment: checkpoints lie too far apart, or the ledger is damaged.
-    #[error("cutting the segment from entry {first}")]
-    Segment {
+    /// Checkpoints lie too far apart: no segment can hold what is between two of them.
+    #[error("the entries from {first} to the next checkpoint have more than a segment holds")]
+    TooFar {
+        /// First entry.
+        first: u64,
+    },
+    /// An entry or a proof cannot be written.
+    #[error("packing the entries from {first}")]
+    Package {
         /// First entry.
         first: u64,
         /// What does not fit.
-        source: SegmentError,
+        source: MirrorError,
+    },
+    /// There is no proof: the ledger is damaged.
+    #[error("no proof of the entries {first} to {end} under the checkpoint of size {size}; run `picket doctor`")]
+    Proof {
+        /// First entry.
+        first: u64,
+        /// The entry after the last.
+        end: u64,
+        /// Size of the checkpoint.
+        size: u64,
     },
     /// There is no checkpoint where one is needed.
     #[error("no checkpoint of size {0} in the ledger")]
@@ -84,29 +103,29 @@ impl Outbox {
         Ok(self.reader.latest_checkpoint()?.map(|found| (found.size, found.text)))
     }
 
-    /// The checkpoint to show to an auditor that holds `held` entries: the newest, or that of the next hand-over of
-    /// the key, which the auditor must learn of before a later key means anything to it.
+    /// The size of the checkpoint to show to an auditor that holds `held` entries: the newest, or that of the next
+    /// hand-over of the key, which the auditor must learn of before a later key means anything to it.
     ///
     /// # Errors
     /// [`OutboxError::Store`].
-    pub(super) fn shown(&self, held: u64) -> Result<Option<(u64, String)>, OutboxError> {
-        match self.reader.boundaries(held + 1..u64::MAX, 1)?.pop() {
-            Some(end) => Ok(self.reader.checkpoint_at_or_after(end)?.map(|found| (found.size, found.text))),
-            None => self.latest(),
+    pub fn shown(&self, held: u64) -> Result<Option<u64>, OutboxError> {
+        match self.reader.boundaries(held.saturating_add(1)..u64::MAX, 1)?.pop() {
+            Some(end) => Ok(self.reader.checkpoint_at_or_after(end)?.map(|found| found.size)),
+            None => Ok(self.latest()?.map(|(size, _)| size)),
         }
     }
 
-    /// The hand-over checkpoint before the one of `size`, for an auditor that does not know the key of that.
-    pub(super) fn shown_before(&self, size: u64) -> Result<Option<(u64, String)>, OutboxError> {
+    /// The size of the hand-over checkpoint before `size`, for an auditor that does not know the key of that.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn shown_before(&self, size: u64) -> Result<Option<u64>, OutboxError> {
         let mut from = 1;
         let mut found = None;
-        loop {
-            let piece = self.reader.boundaries(from..size, MAX_ENDS)?;
-            let Some(last) = piece.last().copied() else { break };
+        while let Some(last) = self.reader.boundaries(from..size, MAX_ENDS)?.last().copied() {
             (found, from) = (Some(last), last + 1);
         }
-        let Some(end) = found else { return Ok(None) };
-        Ok(self.reader.checkpoint_at_or_after(end)?.map(|found| (found.size, found.text)))
+        Ok(found)
     }
 
     /// A value that is kept beside the ledger.
@@ -114,97 +133,129 @@ impl Outbox {
         Ok(self.reader.named(name)?)
     }
 
-    /// The next segment: the entries from `first` to the last checkpoint within `limits`, or to the first
-    /// checkpoint if that lies beyond them. `None` if no checkpoint covers entry `first`.
+    /// The signed checkpoint of exactly this size.
     ///
     /// # Errors
-    /// [`OutboxError`].
-    pub fn cut(&self, first: u64, limits: CutLimits) -> Result<Option<Segment>, OutboxError> {
-        let furthest = first.saturating_add(limits.entries.clamp(1, MAX_SEGMENT_ENTRIES as u64));
-        // Where the key was handed over, a segment ends: at most one key speaks for it.
-        let boundary = self.reader.boundaries(first + 1..u64::MAX, 1)?.pop();
-        let furthest = boundary.map_or(furthest, |end| furthest.min(end));
-        let mut ends = self.sizes(first + 1..furthest.saturating_add(1))?;
-        if ends.is_empty() {
-            ends.extend(self.reader.checkpoint_at_or_after(first + 1)?.map(|found| found.size));
-        }
-        let (Some(nearest), Some(last)) = (ends.first().copied(), ends.last().copied()) else { return Ok(None) };
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        let mut next = first;
-        while next < last && (next < nearest || bytes <= limits.bytes) {
-            bytes += self.read_tile(next..last, &mut entries)?;
-            next = first + entries.len() as u64;
-            if next < nearest && bytes > MAX_SEGMENT_BYTES {
-                return Err(OutboxError::Segment { first, source: SegmentError::TooLarge(bytes) });
-            }
-        }
-        let end = furthest_end(first, &ends, &entries, limits.bytes).unwrap_or(nearest);
-        entries.truncate(usize::try_from(end - first).unwrap_or(usize::MAX));
-        self.segment(first, end, entries).map(Some)
+    /// [`OutboxError::NoCheckpoint`].
+    pub fn checkpoint(&self, size: u64) -> Result<String, OutboxError> {
+        let found = self.reader.checkpoint_at_or_after(size)?.filter(|found| found.size == size);
+        Ok(found.ok_or(OutboxError::NoCheckpoint(size))?.text)
     }
 
-    /// The segment of exactly `range`, whose end is a checkpoint's size; `None` if there is no such
-    /// checkpoint or the range has more than a segment holds.
+    /// The request that shows the checkpoint of `size`, with the proof from `old` if that is not beyond it.
     ///
     /// # Errors
     /// [`OutboxError`].
-    pub fn cut_exactly(&self, range: Range<u64>) -> Result<Option<Segment>, OutboxError> {
-        if range.is_empty() || range.end - range.start > MAX_SEGMENT_ENTRIES as u64 {
+    pub fn request(&self, old: u64, size: u64) -> Result<AddCheckpoint, OutboxError> {
+        let proof = if old == 0 || old >= size { Vec::new() } else { self.reader.consistency_proof(old, size)? };
+        Ok(AddCheckpoint { old, proof, note: self.checkpoint(size)? })
+    }
+
+    /// The root of the first `size` entries; `None` beyond the end of the ledger.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn root(&self, size: u64) -> Result<Option<Hash>, OutboxError> {
+        if size > self.reader.size() {
             return Ok(None);
         }
-        if self.sizes(range.end..range.end + 1)?.is_empty()
-            || !self.reader.boundaries(range.start + 1..range.end, 1)?.is_empty()
-        {
-            return Ok(None);
+        Ok(Some(self.reader.tree_at(size)?.root()))
+    }
+
+    /// The largest size up to `size` that has a checkpoint, among the last few thousand before it.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn checkpoint_before(&self, size: u64) -> Result<Option<u64>, OutboxError> {
+        let from = size.saturating_sub(MAX_ENDS as u64).max(1);
+        Ok(self.sizes(from..size.saturating_add(1))?.pop())
+    }
+
+    /// Where the segment from `first` ends: at the last checkpoint within `limits`, or at the first one beyond `least` if
+    /// that lies beyond them; never beyond `size`, nor behind a hand-over of the key. `None` if there is none.
+    ///
+    /// # Errors
+    /// [`OutboxError`].
+    pub fn end(&self, first: u64, least: u64, size: u64, limits: CutLimits) -> Result<Option<u64>, OutboxError> {
+        let least = least.max(first);
+        let boundary = self.reader.boundaries(first.saturating_add(1)..size, 1)?.pop();
+        let last = boundary.unwrap_or(size);
+        let furthest = first.saturating_add(limits.entries.clamp(1, MAX_SEGMENT_ENTRIES as u64)).min(last);
+        let mut ends = self.sizes(least.saturating_add(1)..furthest.saturating_add(1))?;
+        if ends.is_empty() {
+            let next = self.reader.checkpoint_at_or_after(least.saturating_add(1))?;
+            ends.extend(next.map(|found| found.size).filter(|size| *size <= last));
         }
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        let mut next = range.start;
-        while next < range.end {
-            bytes += self.read_tile(next..range.end, &mut entries)?;
-            next = range.start + entries.len() as u64;
-            if bytes > MAX_SEGMENT_BYTES {
-                return Ok(None);
+        let (Some(nearest), Some(last)) = (ends.first().copied(), ends.last().copied()) else { return Ok(None) };
+        if nearest - first > MAX_SEGMENT_ENTRIES as u64 {
+            return Err(OutboxError::TooFar { first });
+        }
+        // How many entries fit; a tile at a time is in memory.
+        let (mut bytes, mut fits, mut next) = (0, first, first);
+        'tiles: while next < last && (next < nearest || bytes <= limits.bytes) {
+            for entry in self.tile(next..last)? {
+                bytes += entry.len();
+                next += 1;
+                if bytes > limits.bytes && next > nearest {
+                    break 'tiles;
+                }
+                if bytes > MAX_SEGMENT_BYTES && next < nearest {
+                    return Err(OutboxError::TooFar { first });
+                }
+                if bytes <= limits.bytes {
+                    fits = next;
+                }
             }
         }
-        self.segment(range.start, range.end, entries).map(Some)
+        Ok(ends.into_iter().take_while(|end| *end <= fits).last().or(Some(nearest)))
+    }
+
+    /// A package of entries of one tile, with its proof under the checkpoint of `size`.
+    ///
+    /// # Errors
+    /// [`OutboxError`].
+    pub fn package(&self, range: Range<u64>, size: u64) -> Result<Package, OutboxError> {
+        let (first, end) = (range.start, range.end);
+        let entries = self.tile(range)?;
+        if entries.len() as u64 != end - first {
+            return Err(OutboxError::Short { end: first + entries.len() as u64, size });
+        }
+        Package::prove(&self.reader, first, entries, size).map_err(|error| match error {
+            TreeError::Source(source) => OutboxError::Store(source),
+            _ => OutboxError::Proof { first, end, size },
+        })
+    }
+
+    /// The segment from the first entry to the checkpoint of `end`, whole, with that checkpoint.
+    ///
+    /// # Errors
+    /// [`OutboxError`].
+    pub fn first_segment(&self, end: u64) -> Result<(String, Vec<u8>), OutboxError> {
+        let checkpoint = self.checkpoint(end)?;
+        let mut entries = Vec::new();
+        while (entries.len() as u64) < end {
+            entries.extend(self.tile(entries.len() as u64..end)?);
+        }
+        let origin = self.origin.clone();
+        let segment = Segment { origin, first: 0, frontier: Vec::new(), entries, checkpoint };
+        let bytes = segment.encode().map_err(|_| OutboxError::TooFar { first: 0 })?;
+        Ok((segment.checkpoint, bytes))
     }
 
     fn sizes(&self, range: Range<u64>) -> Result<Vec<u64>, OutboxError> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
         Ok(self.reader.checkpoints(range, MAX_ENDS)?.into_iter().map(|found| found.size).collect())
     }
 
-    /// Appends the entries of `range` up to the end of a tile, and returns how many bytes they have.
-    fn read_tile(&self, range: Range<u64>, entries: &mut Vec<Vec<u8>>) -> Result<usize, OutboxError> {
+    /// The entries of `range` up to the end of a tile.
+    fn tile(&self, range: Range<u64>) -> Result<Vec<Vec<u8>>, OutboxError> {
         let end = range.end.min((range.start / TILE + 1) * TILE);
         let tile = self.reader.read(range.start..end)?;
-        if tile.is_empty() {
+        if tile.is_empty() && !range.is_empty() {
             return Err(OutboxError::Short { end: range.start, size: range.end });
         }
-        let bytes = tile.iter().map(Vec::len).sum();
-        entries.extend(tile);
-        Ok(bytes)
+        Ok(tile)
     }
-
-    fn segment(&self, first: u64, end: u64, entries: Vec<Vec<u8>>) -> Result<Segment, OutboxError> {
-        let checkpoint = self.reader.checkpoint_at_or_after(end)?.filter(|found| found.size == end);
-        let checkpoint = checkpoint.ok_or(OutboxError::NoCheckpoint(end))?.text;
-        let frontier = self.reader.tree_at(first)?.peaks().to_vec();
-        Ok(Segment { origin: self.origin.clone(), first, frontier, entries, checkpoint })
-    }
-}
-
-/// The last of `ends` up to which the entries have at most `limit` bytes.
-fn furthest_end(first: u64, ends: &[u64], entries: &[Vec<u8>], limit: usize) -> Option<u64> {
-    let mut bytes = 0;
-    let mut fits = first;
-    for entry in entries {
-        bytes += entry.len();
-        if bytes > limit {
-            break;
-        }
-        fits += 1;
-    }
-    ends.iter().copied().take_while(|end| *end <= fits).last()
 }

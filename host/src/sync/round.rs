@@ -3,14 +3,15 @@
 //! A file of over 400 lines because what can happen in a round is read as one story.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use picket_ledger::Segment;
+use picket_ledger::mirror::{Header, MirrorInfo};
 use picket_ledger::receipt::{CosignerKey, Receipt};
+use picket_ledger::{Hash, SignedCheckpoint};
 use serde::Serialize;
 
-use super::answer::{CheckpointAnswer, Conflict, ConflictKind, SegmentAnswer, printable};
+use super::answer::{CheckpointAnswer, Seen, UploadAnswer, printable};
 use super::{
     ACKNOWLEDGED_NAME, ALARM_NAME, Alarm, AlarmKind, Client, CutLimits, Outbox, OutboxError, State, SyncError,
 };
@@ -23,7 +24,7 @@ const BROKEN_RECEIPT_NAME: &str = "sync/receipt-broken";
 /// The smallest that a slow link makes segments, in bytes of entries: 10 s for it are 13 kbit/s.
 const SLOWEST_BYTES: usize = 16 << 10;
 
-/// How often the auditor may send us elsewhere without taking a segment.
+/// How often the auditor may send us elsewhere without taking anything.
 const MAX_STALLS: u32 = 8;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -63,7 +64,7 @@ pub struct Report {
     pub segments: u64,
     /// Entries in them.
     pub entries: u64,
-    /// Their bytes.
+    /// Bytes handed to the link, as they were packed, repetitions included.
     pub bytes: u64,
 }
 
@@ -79,6 +80,8 @@ pub struct Uplink {
     /// Bytes of a segment now, at most those of `limits`: halved by each request that takes too long, doubled by
     /// each segment that arrives. So a link of any speed gets through within the deadline.
     bytes: AtomicUsize,
+    /// The size of the newest checkpoint that the auditor is thought to know.
+    known: AtomicU64,
     state: Arc<State>,
 }
 
@@ -112,7 +115,8 @@ impl Uplink {
             state.signed.store(size, Ordering::Relaxed);
         }
         let bytes = AtomicUsize::new(limits.bytes);
-        Ok(Self { outbox, keeper, client, origin, keys, auditor, limits, bytes, state })
+        let known = AtomicU64::new(state.acknowledged.load(Ordering::Relaxed));
+        Ok(Self { outbox, keeper, client, origin, keys, auditor, limits, bytes, known, state })
     }
 
     /// Counters and alarm, shared.
@@ -166,115 +170,244 @@ impl Uplink {
         report.signed = newest;
         // One epoch of keys after the other; usually there is one.
         loop {
-            let size = self.send_epoch(report).await?;
-            if size >= newest || self.acknowledged() < size {
+            let shown = self.show(newest).await?;
+            self.send_to(shown, newest, report).await?;
+            if shown >= newest || self.acknowledged() < shown {
                 return Ok(());
             }
         }
     }
 
-    /// Sends up to the next hand-over of the key, or to the newest checkpoint; returns how far that was.
-    async fn send_epoch(&self, report: &mut Report) -> Result<u64, SyncError> {
-        let Some((size, answer)) = self.show().await? else { return Ok(u64::MAX) };
-        let mut next = match answer {
-            CheckpointAnswer::Next(next) => next,
-            CheckpointAnswer::Conflict(conflict) => self.conflict(conflict, size).await?,
+    /// Shows the auditor the newest checkpoint whose key it can know; returns its size.
+    async fn show(&self, newest: u64) -> Result<u64, SyncError> {
+        let Some(mut size) = self.outbox.shown(self.acknowledged())? else { return Ok(0) };
+        loop {
+            match self.declare(size, newest).await {
+                // One that lost what it knew may know earlier keys alone.
+                Err(error @ SyncError::Refused { .. }) => size = self.outbox.shown_before(size)?.ok_or(error)?,
+                other => return other.map(|()| size),
+            }
+        }
+    }
+
+    /// Makes the checkpoint of `size` one to which the auditor takes entries; or finds that it knows a later one of ours.
+    async fn declare(&self, size: u64, newest: u64) -> Result<(), SyncError> {
+        let mut old = self.known.load(Ordering::Relaxed).min(size);
+        // A size that no signature vouches for counts once it was said twice.
+        let mut said = None;
+        for _ in 0..MAX_STALLS {
+            let (found, seen) = match self.add(old, size).await? {
+                CheckpointAnswer::Added => {
+                    self.known.store(size, Ordering::Relaxed);
+                    return Ok(());
+                }
+                CheckpointAnswer::Conflict { size, seen } => (size, seen),
+            };
+            let proven = self.proven(found, &seen);
+            let again = said.replace((found, seen.fork)) == Some((found, seen.fork));
+            if let Some(note) = proven {
+                self.known.store(found.min(newest), Ordering::Relaxed);
+                if found > newest || self.root(found).await? != Some(note.checkpoint.root) {
+                    return Err(self.diverged(found, newest, seen.fork, note).await?);
+                }
+                // It has our own checkpoint, or a later one of ours, where this round goes on.
+                if found >= size {
+                    return Ok(());
+                }
+            } else if again && (found > newest || seen.fork) {
+                let kind = if seen.fork { AlarmKind::Fork } else { AlarmKind::Rollback };
+                let message = format!("it knows a checkpoint of size {found}, without showing it");
+                return Err(self.raise(kind, newest, found, message, None).await?);
+            }
+            if found < self.acknowledged() {
+                self.look_again(newest).await?;
+            }
+            old = if found <= size { found } else { old };
+        }
+        Err(SyncError::NoProgress { times: MAX_STALLS })
+    }
+
+    async fn add(&self, old: u64, size: u64) -> Result<CheckpointAnswer, SyncError> {
+        let outbox = self.outbox.clone();
+        let request = blocking(move || outbox.request(old, size)).await?;
+        self.client.add_checkpoint(&self.origin, &request).await
+    }
+
+    /// The checkpoint that the auditor shows, if this box's own key signed it.
+    fn proven(&self, size: u64, seen: &Seen) -> Option<SignedCheckpoint> {
+        let note = seen.newest.as_deref()?;
+        self.keys.chain().open(note).ok().filter(|note| note.checkpoint.size == size)
+    }
+
+    async fn root(&self, size: u64) -> Result<Option<Hash>, SyncError> {
+        let outbox = self.outbox.clone();
+        blocking(move || outbox.root(size)).await
+    }
+
+    /// The auditor holds a checkpoint that this box signed, and that is not of this ledger. Says so to it as well, and
+    /// raises the alarm with that checkpoint as the evidence.
+    async fn diverged(
+        &self,
+        found: u64,
+        newest: u64,
+        fork: bool,
+        note: SignedCheckpoint,
+    ) -> Result<SyncError, SyncError> {
+        // What the auditor answers to these plays no part: they are for its records.
+        let _noted = self.add(found, newest).await;
+        let rollback = found > newest && !fork;
+        if !rollback && let Some(own) = self.outbox.checkpoint_before(found)? {
+            let _noted = self.add(0, own).await;
+        }
+        let kind = if rollback { AlarmKind::Rollback } else { AlarmKind::Fork };
+        let message = if rollback {
+            "it holds a later checkpoint that this box signed".to_owned()
+        } else {
+            "it holds a checkpoint that this box signed over other entries".to_owned()
         };
-        next = self.resume(next, size, report).await?;
+        self.raise(kind, newest, found, message, Some(note.text)).await
+    }
+
+    /// Sends what lies below `size`, a checkpoint that the auditor knows, as segments that end at checkpoints.
+    async fn send_to(&self, size: u64, newest: u64, report: &mut Report) -> Result<(), SyncError> {
         let mut limits = self.limits;
         let mut stalls = 0;
-        while next < size {
+        // Where the auditor goes on; it may be beyond what it has acknowledged.
+        let mut next = self.acknowledged();
+        let mut end = None;
+        while self.acknowledged() < size {
+            let first = self.acknowledged();
             limits.bytes = limits.bytes.min(self.bytes.load(Ordering::Relaxed));
-            let Some(segment) = self.cut(next, limits).await? else { break };
-            match self.ship(&segment, report).await? {
-                Shipped::Acknowledged(end) => {
-                    next = end;
-                    stalls = 0;
-                }
-                Shipped::Conflict(conflict) => {
-                    stalls += 1;
-                    if stalls >= MAX_STALLS {
-                        return Err(SyncError::NoProgress { times: stalls });
-                    }
-                    next = self.conflict(conflict, size).await?;
-                }
-                Shipped::TooLarge(bytes) => limits = self.smaller(&segment, bytes).await?,
-            }
-        }
-        Ok(size)
-    }
-
-    /// Shows the auditor where this ledger stands. One that lost what it knew may know earlier keys alone.
-    async fn show(&self) -> Result<Option<(u64, CheckpointAnswer)>, SyncError> {
-        let Some((mut size, mut note)) = self.outbox.shown(self.acknowledged())? else { return Ok(None) };
-        loop {
-            match self.client.checkpoint(&self.origin, &note).await {
-                Ok(answer) => return Ok(Some((size, answer))),
-                Err(error @ SyncError::Refused { .. }) => {
-                    (size, note) = self.outbox.shown_before(size)?.ok_or(error)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Settles where the auditor wants to go on with what we know to be acknowledged.
-    async fn resume(&self, next: u64, size: u64, report: &mut Report) -> Result<u64, SyncError> {
-        if next > size {
-            let message = "it wants entries beyond the end of this ledger".to_owned();
-            return Err(self.raise(AlarmKind::Rollback, size, next, message, None).await?);
-        }
-        let acknowledged = self.acknowledged();
-        if next < acknowledged {
-            let message = format!("it signed for {acknowledged} entries");
-            let _stands = self.raise(AlarmKind::AuditorRollback, size, next, message, None).await?;
-            self.take_back(next).await?;
-        } else if next > acknowledged {
-            // It took a segment whose receipt did not reach us. The same bytes again give the same receipt.
-            let outbox = self.outbox.clone();
-            let segment = blocking(move || outbox.cut_exactly(acknowledged..next)).await?;
-            let Some(segment) = segment else { return Ok(next) };
-            return match self.ship(&segment, report).await {
-                // Several segments may lie there, cut elsewhere. The next receipt covers them too.
-                Ok(Shipped::Conflict(conflict)) => self.conflict(conflict, size).await,
-                Ok(_) => Ok(next),
-                // Too large for a link that has become slow; the next, smaller one brings a receipt for both.
-                Err(error) if error.is_timeout() && next < size => Ok(next),
-                Err(error) => Err(error),
+            let to = match end {
+                Some(to) => to,
+                None => match self.end(first, next, size, limits).await? {
+                    Some(to) => to,
+                    // All of it is there, and the receipt is what is missing.
+                    None if next >= size => size,
+                    None => break,
+                },
             };
+            end = Some(to);
+            if stalls > MAX_STALLS {
+                return Err(SyncError::NoProgress { times: stalls });
+            }
+            if to != size && !self.declare_end(first, to).await? {
+                // It lies below what the auditor has sealed: the receipt for that got lost.
+                stalls += 1;
+                next = self.look_again(newest).await?;
+                end = None;
+                continue;
+            }
+            match self.ship(next.min(to), to, report).await? {
+                Shipped::Acknowledged => {
+                    next = next.max(to);
+                    (end, stalls) = (None, 0);
+                }
+                Shipped::Partial(info) if (next.min(to) + 1..=to).contains(&info.next) => next = info.next,
+                Shipped::Partial(info) => {
+                    stalls += 1;
+                    next = self.go_on(info.next, newest).await?;
+                }
+                Shipped::Elsewhere(info, seen) => {
+                    stalls += 1;
+                    if seen.fork {
+                        self.declare(size, newest).await?;
+                    }
+                    next = self.go_on(info.next, newest).await?;
+                    // Another end, or the same one shown again.
+                    end = None;
+                }
+                Shipped::TooLarge => {
+                    limits = self.smaller(first, next, to, size).await?;
+                    end = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(&self, first: u64, least: u64, size: u64, limits: CutLimits) -> Result<Option<u64>, SyncError> {
+        let outbox = self.outbox.clone();
+        // What is pending at the auditor ends nowhere before its checkpoint, which may be any.
+        blocking(move || outbox.end(first, least.min(size).max(first), size, limits)).await
+    }
+
+    /// Shows a checkpoint between what is acknowledged and the one that was shown, where a segment is to end. False when
+    /// the auditor wants none there.
+    async fn declare_end(&self, first: u64, end: u64) -> Result<bool, SyncError> {
+        Ok(self.add(first, end).await? == CheckpointAnswer::Added)
+    }
+
+    /// Asks where the auditor goes on.
+    async fn ask(&self) -> Result<u64, SyncError> {
+        let header = Header { origin: self.origin.clone(), start: 0, end: 0, ticket: Vec::new() };
+        match self.client.add_entries(&self.origin, self.outbox.clone(), header).await.0? {
+            UploadAnswer::Elsewhere { info, .. } | UploadAnswer::Partial(info) => Ok(info.next),
+            _ => Err(nonsense("an answer to a question for the next entry")),
+        }
+    }
+
+    async fn look_again(&self, newest: u64) -> Result<u64, SyncError> {
+        let next = self.ask().await?;
+        self.go_on(next, newest).await
+    }
+
+    /// Goes on at `next`, if that can be. An auditor that wants what it has acknowledged lost it; it says so twice before
+    /// that is believed.
+    async fn go_on(&self, next: u64, newest: u64) -> Result<u64, SyncError> {
+        let acknowledged = self.acknowledged();
+        if next > newest {
+            return Err(nonsense("it wants entries beyond every checkpoint that it knows"));
+        }
+        if next < acknowledged {
+            if self.ask().await? != next {
+                return Err(nonsense("it wants entries from two places"));
+            }
+            let message = format!("it signed for {acknowledged} entries");
+            let _stands = self.raise(AlarmKind::AuditorRollback, newest, next, message, None).await?;
+            self.take_back(next).await?;
         }
         Ok(next)
     }
 
-    async fn cut(&self, first: u64, limits: CutLimits) -> Result<Option<Segment>, SyncError> {
-        let outbox = self.outbox.clone();
-        blocking(move || outbox.cut(first, limits)).await
-    }
-
-    async fn ship(&self, segment: &Segment, report: &mut Report) -> Result<Shipped, SyncError> {
-        let first = segment.first;
-        let end = first + segment.entries.len() as u64;
-        let bytes = segment.encode().map_err(|source| OutboxError::Segment { first, source })?;
-        let length = bytes.len();
-        self.state.bytes.fetch_add(length as u64, Ordering::Relaxed);
-        let answer = self.client.segment(&self.origin, bytes).await;
+    /// Sends packages from `start` on, and counts the receipt if all of them are there.
+    async fn ship(&self, start: u64, end: u64, report: &mut Report) -> Result<Shipped, SyncError> {
+        let first = self.acknowledged();
+        let header = Header { origin: self.origin.clone(), start, end, ticket: Vec::new() };
+        let (answer, sent) = self.client.add_entries(&self.origin, self.outbox.clone(), header).await;
+        self.state.bytes.fetch_add(sent, Ordering::Relaxed);
+        report.bytes += sent;
         self.adapt(&answer);
-        match answer? {
-            SegmentAnswer::Receipt(text) => {
-                self.accept(segment, end, text).await?;
-                report.segments += 1;
-                report.entries += segment.entries.len() as u64;
-                report.bytes += length as u64;
-                self.state.segments.fetch_add(1, Ordering::Relaxed);
-                self.state.entries.fetch_add(segment.entries.len() as u64, Ordering::Relaxed);
-                Ok(Shipped::Acknowledged(end))
+        let answer = match answer {
+            Err(unknown @ SyncError::Unknown { .. }) if first == 0 && self.origin.contains('~') => {
+                self.introduce(end, unknown).await
             }
-            SegmentAnswer::Conflict(conflict) => Ok(Shipped::Conflict(conflict)),
-            SegmentAnswer::TooLarge => Ok(Shipped::TooLarge(length)),
+            other => other,
+        };
+        match answer? {
+            UploadAnswer::Receipt(lines) => {
+                self.accept(end, &lines).await?;
+                report.segments += 1;
+                report.entries += end - first;
+                self.state.segments.fetch_add(1, Ordering::Relaxed);
+                self.state.entries.fetch_add(end - first, Ordering::Relaxed);
+                Ok(Shipped::Acknowledged)
+            }
+            UploadAnswer::Partial(info) => Ok(Shipped::Partial(info)),
+            UploadAnswer::Elsewhere { info, seen } => Ok(Shipped::Elsewhere(info, seen)),
+            UploadAnswer::TooLarge => Ok(Shipped::TooLarge),
         }
     }
 
-    fn adapt(&self, answer: &Result<SegmentAnswer, SyncError>) {
+    /// The first segment of a new incarnation is brought whole: its first entry decides whether the auditor takes the log on.
+    async fn introduce(&self, end: u64, unknown: SyncError) -> Result<UploadAnswer, SyncError> {
+        let outbox = self.outbox.clone();
+        let (note, bytes) = blocking(move || outbox.first_segment(end)).await?;
+        let receipt = self.client.bring(&self.origin, bytes).await?;
+        receipt.strip_prefix(&note).map(|lines| UploadAnswer::Receipt(lines.to_owned())).ok_or(unknown)
+    }
+
+    fn adapt(&self, answer: &Result<UploadAnswer, SyncError>) {
         let now = self.bytes.load(Ordering::Relaxed);
         let next = match answer {
             Ok(_) => now.saturating_mul(2).min(self.limits.bytes),
@@ -284,51 +417,30 @@ impl Uplink {
         self.bytes.store(next, Ordering::Relaxed);
     }
 
-    /// Counts a receipt only if both signatures hold and it speaks of the very checkpoint that was sent.
-    async fn accept(&self, segment: &Segment, size: u64, text: String) -> Result<(), SyncError> {
+    /// Counts a receipt only if both signatures hold over the very checkpoint to which the entries were sent.
+    async fn accept(&self, size: u64, lines: &str) -> Result<(), SyncError> {
+        let outbox = self.outbox.clone();
+        let sent = blocking(move || outbox.checkpoint(size)).await?;
+        let text = format!("{sent}{lines}");
         let keys = self.keys.chain();
-        let sent = keys
-            .open(&segment.checkpoint)
-            .map_err(|source| OutboxError::Segment { first: segment.first, source: source.into() })?;
         let receipt = Receipt::open(&text, keys.key_at(size), &self.auditor).map_err(|source| {
             self.state.bad_receipts.fetch_add(1, Ordering::Relaxed);
             SyncError::Receipt { size, source }
         })?;
-        if receipt.checkpoint != sent.checkpoint {
+        if receipt.checkpoint.size != size {
             self.state.bad_receipts.fetch_add(1, Ordering::Relaxed);
             return Err(SyncError::OtherReceipt { size, found: receipt.checkpoint.size });
         }
-        // A crash before this is durable sends the same segment again and gets the same receipt.
+        // A crash before this is durable asks again and gets the same receipt.
         self.put(vec![
             (ACKNOWLEDGED_NAME.to_owned(), Some(size.to_be_bytes().to_vec())),
             (RECEIPT_NAME.to_owned(), Some(text.into_bytes())),
         ])
         .await?;
         self.state.acknowledged.store(size, Ordering::Relaxed);
+        self.known.fetch_max(size, Ordering::Relaxed);
         self.state.receipts.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Where to go on after a 409, or the alarm that it means.
-    async fn conflict(&self, conflict: Conflict, size: u64) -> Result<u64, SyncError> {
-        let Conflict { kind, next, message, receipt } = conflict;
-        let held = receipt.filter(|note| self.proves(note));
-        match kind {
-            ConflictKind::Gap | ConflictKind::Known if next <= size => Ok(next),
-            ConflictKind::Gap | ConflictKind::Known => {
-                let message = "it wants entries beyond the end of this ledger".to_owned();
-                Err(self.raise(AlarmKind::Rollback, size, next, message, held).await?)
-            }
-            ConflictKind::Rollback => Err(self.raise(AlarmKind::Rollback, size, next, message, held).await?),
-            ConflictKind::Fork => Err(self.raise(AlarmKind::Fork, size, next, message, held).await?),
-        }
-    }
-
-    /// Whether a note is signed by this box and by the auditor: no network can make one up.
-    fn proves(&self, note: &str) -> bool {
-        let keys = self.keys.chain();
-        let size = picket_ledger::checkpoint::peek(note).map_or(0, |checkpoint| checkpoint.size);
-        Receipt::open(note, keys.key_at(size), &self.auditor).is_ok()
     }
 
     /// Raises an alarm and keeps it across restarts. Returns the error that ends the round.
@@ -362,18 +474,22 @@ impl Uplink {
         ])
         .await?;
         self.state.acknowledged.store(next, Ordering::Relaxed);
+        self.known.store(0, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Limits that cut a smaller segment at the same place.
-    async fn smaller(&self, segment: &Segment, bytes: usize) -> Result<CutLimits, SyncError> {
-        let count = segment.entries.len() as u64;
-        let limits = CutLimits { bytes: (bytes / 2).max(1), entries: (count / 2).max(1) };
-        let again = self.cut(segment.first, limits).await?;
-        match again {
-            Some(again) if (again.entries.len() as u64) < count => Ok(limits),
-            _ => Err(SyncError::TooLarge { first: segment.first, bytes }),
+    /// Limits that end the segment from `first` earlier than at `end`.
+    async fn smaller(&self, first: u64, next: u64, end: u64, size: u64) -> Result<CutLimits, SyncError> {
+        let mut limits = self.limits;
+        limits.bytes = limits.bytes.min(self.bytes.load(Ordering::Relaxed));
+        while limits.entries > 1 || limits.bytes > 1 {
+            limits = CutLimits { bytes: (limits.bytes / 2).max(1), entries: (limits.entries / 2).max(1) };
+            match self.end(first, next.min(end - 1), size, limits).await? {
+                Some(again) if again < end => return Ok(limits),
+                _ => {}
+            }
         }
+        Err(SyncError::TooLarge { first, end })
     }
 
     fn acknowledged(&self) -> u64 {
@@ -390,11 +506,15 @@ impl Uplink {
 }
 
 enum Shipped {
-    /// With a verified receipt, durable, up to this size.
-    Acknowledged(u64),
-    Conflict(Conflict),
-    /// Its encoded bytes.
-    TooLarge(usize),
+    /// With a verified receipt, durable.
+    Acknowledged,
+    Partial(MirrorInfo),
+    Elsewhere(MirrorInfo, Seen),
+    TooLarge,
+}
+
+fn nonsense(what: &str) -> SyncError {
+    SyncError::Answer { request: "POST /add-entries", what: what.to_owned() }
 }
 
 /// Reads of the ledger may wait for the disk.

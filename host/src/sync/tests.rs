@@ -53,16 +53,17 @@ async fn an_auditor_that_is_down_costs_nothing() {
 
 #[tokio::test]
 async fn every_bad_answer_to_a_segment_is_named_and_the_next_round_makes_it_good() {
-    let cases: [(Manner, &str); 9] = [
+    let cases: [(Manner, &str); 10] = [
         (Manner::Drop, "cannot be reached"),
         (Manner::StoreThenDrop, "cannot be reached"),
         (Manner::Slow, "cannot be reached"),
-        (Manner::Status(500, "disk full\u{1b}[31m"), "answered POST /v1/segments with 500: disk full [31m"),
+        (Manner::Status(500, "disk full\u{1b}[31m"), "answered POST /add-entries with 500: disk full [31m"),
         (Manner::Status(200, "thanks"), "does not verify"),
         (Manner::Status(409, "{\"kind\":\"mood\"}"), "makes no sense"),
+        (Manner::Status(422, "{\"message\":\"no proof\"}"), "with 422: no proof"),
         (Manner::Oversized, "more than 65536 bytes"),
         (Manner::ForeignReceipt, "does not verify"),
-        (Manner::OlderReceipt, "speaks of another checkpoint"),
+        (Manner::OlderReceipt, "does not verify"),
     ];
     for (manner, words) in cases {
         let ledger = Ledger::with(&[4, 9]);
@@ -88,8 +89,7 @@ async fn a_slow_link_makes_segments_smaller_and_a_stored_one_need_not_be_sent_ag
     auditor.next_segments([Manner::StoreThenSlow]);
     assert!(uplink.round().await.unwrap_err().is_timeout());
     let first = auditor.entries().len();
-    // What it holds without our knowing is too large for the link now; the rest comes in smaller pieces.
-    auditor.next_segments([Manner::Slow]);
+    // What it holds without our knowing is not sent again; the rest comes in smaller pieces.
     let report = uplink.round().await.unwrap();
     assert_eq!(report.acknowledged, 1280);
     assert!(first > 600 && report.segments > 1, "{first}, {report:?}");
@@ -99,10 +99,10 @@ async fn a_slow_link_makes_segments_smaller_and_a_stored_one_need_not_be_sent_ag
 #[tokio::test]
 async fn every_bad_answer_to_a_checkpoint_is_named() {
     let cases: [(Manner, &str); 6] = [
-        (Manner::Status(200, "{\"next\":-1}"), "makes no sense"),
-        (Manner::Status(200, ""), "makes no sense"),
-        (Manner::Status(404, ""), "does not know box-1"),
-        (Manner::Status(422, "{\"message\":\"bad signature\"}"), "refuses POST /v1/checkpoint: bad signature"),
+        (Manner::Status(409, "-1\n"), "makes no sense"),
+        (Manner::Status(409, ""), "makes no sense"),
+        (Manner::Status(404, "{\"kind\":\"unknown\",\"message\":\"\"}"), "does not know box-1"),
+        (Manner::Status(403, "{\"message\":\"bad signature\"}"), "refuses POST /add-checkpoint: bad signature"),
         (Manner::Status(301, ""), "with 301"),
         (Manner::Oversized, "more than 65536 bytes"),
     ];
@@ -143,21 +143,27 @@ async fn the_receipt_is_stored_and_verifies() {
 }
 
 #[tokio::test]
-async fn a_gap_answer_resumes_where_the_auditor_says_and_not_for_ever() {
-    let ledger = Ledger::with(&[4, 8]);
+async fn an_answer_resumes_where_the_auditor_says_and_not_for_ever() {
+    let ledger = Ledger::with(&[300, 700]);
     let auditor = Fake::start();
-    let uplink = ledger.uplink(&auditor, CutLimits { bytes: 1 << 20, entries: 4 });
-    auditor.next_checkpoints([Manner::Status(200, "{\"next\":4}")]);
-    // The auditor has nothing, so it answers 409 gap with next 0 to a segment from 4.
-    assert_eq!(uplink.round().await.unwrap().acknowledged, 8);
+    let uplink = ledger.uplink(&auditor, CutLimits::default());
+    auditor.next_segments([Manner::Status(409, "700\n256\n\n"), Manner::Status(202, "700\n9\n\n")]);
+    assert_eq!(uplink.round().await.unwrap().acknowledged, 700);
     assert_eq!(auditor.entries(), ledger.entries());
 
-    let stubborn = Fake::start();
-    let other = Ledger::with(&[4]);
-    let uplink = other.uplink(&stubborn, CutLimits::default());
-    stubborn.next_segments([Manner::Status(409, "{\"kind\":\"gap\",\"next\":0}"); 20]);
-    assert!(matches!(uplink.round().await, Err(SyncError::NoProgress { .. })));
-    assert!(stubborn.requests() < 12);
+    for answer in ["700\n0\n\n", "700\n256\n\n"] {
+        let stubborn = Fake::start();
+        let other = Ledger::with(&[700]);
+        let uplink = other.uplink(&stubborn, CutLimits::default());
+        stubborn.next_segments([Manner::Status(409, answer); 40]);
+        assert!(matches!(uplink.round().await, Err(SyncError::NoProgress { .. })));
+        assert!(stubborn.requests() < 30);
+    }
+    let beyond = Fake::start();
+    let other = Ledger::with(&[7]);
+    let uplink = other.uplink(&beyond, CutLimits::default());
+    beyond.next_segments([Manner::Status(409, "7\n8\n\n")]);
+    assert!(matches!(uplink.round().await, Err(SyncError::Answer { .. })));
 }
 
 #[tokio::test]
@@ -178,18 +184,22 @@ async fn a_segment_that_is_too_large_is_cut_smaller_down_to_one_checkpoint() {
 
 #[tokio::test]
 async fn rollback_and_fork_raise_an_alarm_that_stays_and_stops_sending() {
-    let rollback = Manner::Status(409, "{\"kind\":\"rollback\",\"next\":90,\"message\":\"I hold 90\\u0007\"}");
-    let fork = Manner::Status(409, "{\"kind\":\"fork\",\"next\":2,\"message\":\"other entries\"}");
-    let beyond = Manner::Status(200, "{\"next\":90}");
-    for (manner, kind) in [(rollback, AlarmKind::Rollback), (fork, AlarmKind::Fork), (beyond, AlarmKind::Rollback)] {
+    let said = Manner::Status(409, "90\n");
+    for (manner, kind, proven) in [
+        (Manner::Later(409, false), AlarmKind::Rollback, true),
+        (Manner::Later(409, true), AlarmKind::Fork, true),
+        (said, AlarmKind::Rollback, false),
+    ] {
         let ledger = Ledger::with(&[4]);
         let auditor = Fake::start();
         let uplink = ledger.uplink(&auditor, CutLimits::default());
-        auditor.next_checkpoints([manner]);
+        // What no signature vouches for counts when it is said twice.
+        auditor.next_checkpoints(if proven { vec![manner] } else { vec![manner, manner] });
         let SyncError::Alarm(alarm) = uplink.round().await.unwrap_err() else { panic!("{manner:?}") };
         assert_eq!((alarm.kind, alarm.size), (kind, 4));
         assert!(!alarm.to_string().contains('\u{7}'));
 
+        assert_eq!(alarm.held.is_some(), proven, "its own signature is the evidence");
         // It stands, also after a restart, and nothing is sent meanwhile.
         drop(uplink);
         let requests = auditor.requests();
@@ -207,14 +217,24 @@ async fn rollback_and_fork_raise_an_alarm_that_stays_and_stops_sending() {
 }
 
 #[tokio::test]
-async fn a_fork_found_in_a_segment_raises_the_alarm_too() {
+async fn what_was_said_once_and_is_not_proven_is_no_alarm() {
     let ledger = Ledger::with(&[4]);
     let auditor = Fake::start();
     let uplink = ledger.uplink(&auditor, CutLimits::default());
-    auditor.next_segments([Manner::Status(409, "{\"kind\":\"fork\",\"next\":0,\"message\":\"\"}")]);
-    let error = uplink.round().await.unwrap_err();
-    assert!(matches!(&error, SyncError::Alarm(alarm) if alarm.kind == AlarmKind::Fork), "{error:?}");
-    assert_eq!(uplink.state().status().acknowledged, 0);
+    auditor.next_checkpoints([Manner::Status(409, "90\n"), Manner::Status(409, "91\n")]);
+    assert_eq!(uplink.round().await.unwrap().acknowledged, 4);
+    assert!(uplink.state().status().alarm.is_none());
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_ours_over_other_entries_is_a_fork() {
+    let auditor = Fake::start();
+    let twin = Ledger::with(&[4, 8]);
+    twin.uplink(&auditor, CutLimits::default()).round().await.unwrap();
+    let ledger = Ledger::of(9, &[5, 12]);
+    let error = ledger.uplink(&auditor, CutLimits::default()).round().await.unwrap_err();
+    let SyncError::Alarm(alarm) = error else { panic!("{error:?}") };
+    assert_eq!((alarm.kind, alarm.held.is_some()), (AlarmKind::Fork, true));
 }
 
 #[tokio::test]
@@ -298,13 +318,7 @@ fn segments_are_cut_at_checkpoints_within_the_limits() {
     let ledger = Ledger::with(&[3, 10, 11, 40]);
     let outbox = Outbox::new(ledger.reader(), "box-1");
     let size = ledger.entries()[0].len();
-    let cut = |first, entries, bytes| {
-        let segment = outbox.cut(first, CutLimits { bytes, entries }).unwrap();
-        segment.map(|segment| {
-            segment.verify(&ledger.key()).unwrap();
-            segment.first + segment.entries.len() as u64
-        })
-    };
+    let cut = |first, entries, bytes| outbox.end(first, first, 40, CutLimits { bytes, entries }).unwrap();
     let much = 1 << 20;
     assert_eq!(cut(0, 2, much), Some(3), "the first checkpoint, although it lies beyond the limit");
     assert_eq!(cut(0, 3, much), Some(3));
@@ -317,7 +331,6 @@ fn segments_are_cut_at_checkpoints_within_the_limits() {
     assert_eq!(cut(5, 40, size * 12), Some(11), "from the middle");
     assert_eq!(cut(11, 2, 1), Some(40));
     assert_eq!(cut(40, 40, much), None);
-    assert!(outbox.cut_exactly(3..11).unwrap().is_some());
-    assert!(outbox.cut_exactly(3..9).unwrap().is_none(), "no checkpoint there");
-    assert!(outbox.cut_exactly(3..3).unwrap().is_none());
+    let end = |least, size| outbox.end(0, least, size, CutLimits::default()).unwrap();
+    assert_eq!((end(0, 11), end(10, 11), end(11, 11)), (Some(11), Some(11), None), "not beyond what was shown");
 }

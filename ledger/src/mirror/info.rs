@@ -62,6 +62,18 @@ pub fn parse_size(text: &str) -> Result<u64, MirrorError> {
     size.ok_or(MirrorError::Line { line: 1, what: "a size in decimal and a newline belong there" })
 }
 
+/// A note as the value of a header, [`super::CHECKPOINT_HEADER`]: base64, because a note has several lines.
+#[must_use]
+pub fn note_to_header(note: &str) -> String {
+    to_base64(note.as_bytes())
+}
+
+/// Reads a note from the value of a header. It has not been verified.
+#[must_use]
+pub fn note_from_header(value: &str) -> Option<String> {
+    String::from_utf8(from_base64(value)?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +88,8 @@ mod tests {
         for text in ["", "700", "700\n512\n", "700\n0512\n\n", "700\n512\n\n\n", "700\n512\n!\n", " 700\n512\n\n"] {
             assert!(MirrorInfo::parse(text).is_err(), "{text:?}");
         }
+        assert_eq!(note_from_header(&note_to_header("a\nb\n")).as_deref(), Some("a\nb\n"));
+        assert_eq!((note_from_header("/w=="), note_from_header("a b")), (None, None));
         let long = MirrorInfo { size: 1, next: 1, ticket: vec![0; MAX_TICKET_BYTES + 1] };
         assert!(matches!(MirrorInfo::parse(&long.encode()), Err(MirrorError::TooLong { .. })));
         assert_eq!(parse_size(&size_text(u64::MAX)), Ok(u64::MAX));

@@ -24,7 +24,7 @@ mod verifier;
 pub use checkpoint::AddCheckpoint;
 pub use decoder::{Decoder, Event};
 pub use entries::{Header, Package, package_end};
-pub use info::{MirrorInfo, parse_size, size_text};
+pub use info::{MirrorInfo, note_from_header, note_to_header, parse_size, size_text};
 pub use verifier::PackageVerifier;
 
 use crate::note::{MAX_NOTE_BYTES, NoteError};
@@ -44,6 +44,13 @@ pub const SIZE_MEDIA_TYPE: &str = "text/x.tlog.size";
 
 /// Media type of a [`MirrorInfo`].
 pub const INFO_MEDIA_TYPE: &str = "text/x.tlog.mirror-info";
+
+/// Header of a 409: the newest checkpoint of this log that the auditor holds, as the log signed it, in base64. So the
+/// log's owner can see for himself whether his copy is older, or another one.
+pub const CHECKPOINT_HEADER: &str = "picket-checkpoint";
+
+/// Header of a 409: which incident was found, in one word: `fork`, `rollback` or `gap`. Absent when nothing is wrong.
+pub const CONFLICT_HEADER: &str = "picket-conflict";
 
 /// Packages are aligned at multiples of this many entries.
 pub const PACKAGE_ENTRIES: u64 = 256;

@@ -1,13 +1,20 @@
 //! An auditor in a thread, that can be told how to misbehave.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use picket_ledger::hash::leaf_hash;
+use picket_ledger::mirror::{
+    ADD_CHECKPOINT, AddCheckpoint, Decoder, Event, Header, MirrorInfo, Package, PackageVerifier, note_to_header,
+    size_text,
+};
+use picket_ledger::proof::verify_consistency;
 use picket_ledger::receipt::{CosignerKey, cosign};
-use picket_ledger::{Checkpoint, Segment, SignedCheckpoint, SigningKey};
+use picket_ledger::tree::CompactRange;
+use picket_ledger::{Checkpoint, SignedCheckpoint, SigningKey};
 
 /// How long the client waits for an answer: long for a loaded machine, short for a test.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,6 +32,8 @@ pub(super) enum Manner {
     /// Answers after the client has given up.
     Slow,
     Status(u16, &'static str),
+    /// This status, 90, and a checkpoint of that size that the box's key signed; whether it is called a fork.
+    Later(u16, bool),
     /// 200 and a megabyte.
     Oversized,
     /// A receipt by somebody else. Nothing is stored.
@@ -40,6 +49,7 @@ pub(super) struct Fake {
 
 struct State {
     entries: Vec<Vec<u8>>,
+    notes: BTreeMap<u64, String>,
     checkpoints: VecDeque<Manner>,
     segments: VecDeque<Manner>,
     requests: usize,
@@ -60,6 +70,7 @@ impl Fake {
         let address = listener.local_addr().unwrap();
         let state = State {
             entries: Vec::new(),
+            notes: BTreeMap::new(),
             checkpoints: VecDeque::new(),
             segments: VecDeque::new(),
             requests: 0,
@@ -95,7 +106,9 @@ impl Fake {
     }
 
     pub(super) fn forget(&self) {
-        self.state.lock().unwrap().entries.clear();
+        let mut state = self.state.lock().unwrap();
+        state.entries.clear();
+        state.notes.clear();
     }
 
     pub(super) fn entries(&self) -> Vec<Vec<u8>> {
@@ -120,7 +133,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
             let mut state = state.lock().unwrap();
             state.requests += 1;
             let manner = match path.as_str() {
-                "/v1/checkpoint" => state.checkpoints.pop_front(),
+                ADD_CHECKPOINT => state.checkpoints.pop_front(),
                 _ => state.segments.pop_front(),
             };
             let manner = manner.unwrap_or(Manner::Good);
@@ -130,8 +143,8 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
             std::thread::sleep(TIMEOUT * 2);
             return;
         }
-        let Some((status, body)) = answer else { return };
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+        let Some((status, headers, body)) = answer else { return };
+        let head = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len());
         let mut stream = stream;
         if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).is_err() {
             return;
@@ -143,24 +156,44 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, Vec<u8>)>
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let path = line.split(' ').nth(1)?.to_owned();
-    let mut length = 0;
+    let (mut length, mut chunked, mut gzip) = (0, false, false);
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
-        if header.trim().is_empty() {
+        let header = header.trim().to_ascii_lowercase();
+        if header.is_empty() {
             break;
         }
-        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+        if let Some(value) = header.strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
         }
+        chunked |= header == "transfer-encoding: chunked";
+        gzip |= header == "content-encoding: gzip";
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
+    while chunked {
+        let mut size = String::new();
+        reader.read_line(&mut size).ok()?;
+        let mut chunk = vec![0; usize::from_str_radix(size.trim(), 16).ok()? + 2];
+        reader.read_exact(&mut chunk).ok()?;
+        chunk.truncate(chunk.len() - 2);
+        chunked = !chunk.is_empty();
+        body.extend(chunk);
+    }
+    if gzip {
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(body.as_slice()).read_to_end(&mut plain).ok()?;
+        body = plain;
+    }
     Some((path, body))
 }
 
+type Reply = (u16, String, Vec<u8>);
+
 /// `None` closes the connection.
-fn answer(state: &mut State, path: &str, body: &[u8], manner: Manner) -> Option<(u16, Vec<u8>)> {
+fn answer(state: &mut State, path: &str, body: &[u8], manner: Manner) -> Option<Reply> {
+    let plain = |status, body: &[u8]| Some((status, String::new(), body.to_vec()));
     match manner {
         Manner::Good => Some(good(state, path, body)),
         Manner::Drop | Manner::Slow => None,
@@ -168,37 +201,88 @@ fn answer(state: &mut State, path: &str, body: &[u8], manner: Manner) -> Option<
             good(state, path, body);
             None
         }
-        Manner::Status(status, text) => Some((status, text.as_bytes().to_vec())),
-        Manner::Oversized => Some((200, vec![b'x'; 1 << 20])),
+        Manner::Status(status, text) => plain(status, text.as_bytes()),
+        Manner::Oversized => plain(200, &vec![b'x'; 1 << 20]),
         Manner::ForeignReceipt => {
             let other = SigningKey::from_seed("auditor-1", &[9; 32]).unwrap();
-            let note = Segment::decode(body).unwrap().checkpoint;
-            Some((200, cosign(&note, &other, 1_800_000_000).unwrap().into_bytes()))
+            let note = state.note(read_upload(body).0.end)?;
+            let receipt = cosign(&note, &other, 1_800_000_000).unwrap();
+            plain(200, receipt.strip_prefix(&note).unwrap().as_bytes())
         }
         Manner::OlderReceipt => {
             let note = Checkpoint::new("box-1", 1, [5; 32]).sign(&of_the_box());
-            Some((200, cosign(&note, &signing(), 1_800_000_000).unwrap().into_bytes()))
+            let receipt = cosign(&note, &signing(), 1_800_000_000).unwrap();
+            plain(200, receipt.strip_prefix(&note).unwrap().as_bytes())
+        }
+        Manner::Later(status, fork) => {
+            let note = Checkpoint::new("box-1", 90, [5; 32]).sign(&of_the_box());
+            let fork = if fork { "picket-conflict: fork\r\n" } else { "" };
+            let headers = format!("picket-checkpoint: {}\r\n{fork}", note_to_header(&note));
+            Some((status, headers, b"90\n".to_vec()))
         }
     }
 }
 
-fn good(state: &mut State, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+fn read_upload(body: &[u8]) -> (Header, Vec<Package>, bool) {
+    let mut decoder = Decoder::new(16 << 20);
+    decoder.feed(body);
+    let Some(Event::Header(header)) = decoder.next_event().unwrap() else { panic!("no header") };
+    let mut packages = Vec::new();
+    while let Some(Event::Package(package)) = decoder.next_event().unwrap() {
+        packages.push(package);
+    }
+    (header, packages, decoder.is_complete())
+}
+
+impl State {
+    fn note(&self, size: u64) -> Option<String> {
+        self.notes.get(&size).cloned()
+    }
+
+    fn tree(&self) -> CompactRange {
+        let mut tree = CompactRange::new();
+        self.entries.iter().for_each(|entry| tree.push(leaf_hash(entry)));
+        tree
+    }
+}
+
+fn good(state: &mut State, path: &str, body: &[u8]) -> Reply {
     let held = state.entries.len() as u64;
     let key = of_the_box().verifier();
-    if path == "/v1/checkpoint" {
-        SignedCheckpoint::open(std::str::from_utf8(body).unwrap(), &key).unwrap();
-        return (200, format!("{{\"next\":{held}}}").into_bytes());
+    let newest = state.notes.last_key_value().map_or(0, |(size, _)| *size);
+    if path == ADD_CHECKPOINT {
+        let request = AddCheckpoint::parse(body).unwrap();
+        let note = SignedCheckpoint::open_alone(&request.note, &key).unwrap();
+        let size = note.checkpoint.size;
+        let fits = if size > newest { request.old == newest } else { request.old <= held };
+        if !fits && !state.notes.contains_key(&size) {
+            let shown = state.note(newest).map(|note| format!("picket-checkpoint: {}\r\n", note_to_header(&note)));
+            return (409, shown.unwrap_or_default(), size_text(newest).into_bytes());
+        }
+        if let Some(old) = state.note(request.old).filter(|_| request.old < size) {
+            let old = SignedCheckpoint::open_alone(&old, &key).unwrap().checkpoint;
+            verify_consistency(old.size, size, &request.proof, &old.root, &note.checkpoint.root).unwrap();
+        }
+        state.notes.insert(size, request.note);
+        return (200, String::new(), Vec::new());
     }
-    let segment = Segment::decode(body).unwrap();
-    segment.verify(&key).unwrap();
-    let end = segment.first + segment.entries.len() as u64;
-    if segment.first > held {
-        return (409, format!("{{\"kind\":\"gap\",\"next\":{held},\"message\":\"gap\"}}").into_bytes());
+    let (header, packages, complete) = read_upload(body);
+    let info = |next, size| MirrorInfo { size, next, ticket: Vec::new() }.encode().into_bytes();
+    let Some(note) = state.note(header.end) else { return (409, String::new(), info(held, newest)) };
+    if header.start > held || (header.start < held && header.start != header.end) {
+        return (409, String::new(), info(held, header.end));
     }
-    if end > held {
-        let known = usize::try_from(held - segment.first).unwrap();
-        state.entries.extend_from_slice(&segment.entries[known..]);
-        state.taken += 1;
+    let checkpoint = SignedCheckpoint::open_alone(&note, &key).unwrap().checkpoint;
+    let mut verifier = PackageVerifier::new(&state.tree(), &checkpoint);
+    for package in packages {
+        verifier.verify(&package).unwrap();
+        state.entries.extend(package.entries);
     }
-    (200, cosign(&segment.checkpoint, &signing(), 1_800_000_000).unwrap().into_bytes())
+    let held = state.entries.len() as u64;
+    if !complete || held < header.end {
+        return (202, String::new(), info(held, header.end));
+    }
+    state.taken += usize::from(header.start < header.end);
+    let receipt = cosign(&note, &signing(), 1_800_000_000).unwrap();
+    (200, String::new(), receipt.strip_prefix(&note).unwrap().as_bytes().to_vec())
 }

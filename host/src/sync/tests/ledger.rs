@@ -15,17 +15,23 @@ pub(super) struct Ledger {
     log: Arc<Mutex<Log>>,
     reader: Reader,
     signing: SigningKey,
+    what: u64,
     _folder: tempfile::TempDir,
 }
 
 impl Ledger {
     /// With a checkpoint at each of these sizes.
     pub(super) fn with(sizes: &[u64]) -> Self {
+        Self::of(7, sizes)
+    }
+
+    /// The same with entries that differ from those of another `what`.
+    pub(super) fn of(what: u64, sizes: &[u64]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (log, _) = Log::open(&folder.path().join("ledger"), &Options::default()).unwrap();
         let reader = log.reader();
         let signing = SigningKey::from_seed("box-1", &[1; 32]).unwrap();
-        let ledger = Self { log: Arc::new(Mutex::new(log)), reader, signing, _folder: folder };
+        let ledger = Self { log: Arc::new(Mutex::new(log)), reader, signing, what, _folder: folder };
         for size in sizes {
             ledger.grow(*size);
         }
@@ -34,7 +40,7 @@ impl Ledger {
 
     /// Appends up to `size` and signs.
     pub(super) fn grow(&self, size: u64) {
-        let entries = (self.reader.size()..size).map(entry).collect();
+        let entries = (self.reader.size()..size).map(|index| entry(index, self.what)).collect();
         let sign = |size: u64, root: &Hash| Checkpoint::new("box-1", size, *root).sign(&self.signing);
         let commit = Commit { entries, checkpoint: Some(&sign), ..Commit::default() };
         self.log.lock().unwrap().commit(commit).unwrap();
@@ -72,8 +78,8 @@ impl Ledger {
     }
 }
 
-fn entry(index: u64) -> Vec<u8> {
-    let body = Body::Heartbeat(Heartbeat { next_invocation: 7 });
+fn entry(index: u64, next_invocation: u64) -> Vec<u8> {
+    let body = Body::Heartbeat(Heartbeat { next_invocation });
     // Constant lengths make limits in bytes exact.
     let wall_ms = 1_795_424_400_000;
     Entry { incarnation: 1, index, wall_ms, monotonic_ns: 1 << 40, boot: [3; 16], body }.encode().unwrap()
