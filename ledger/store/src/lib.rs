@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `log.rs`, `reader.rs`, `layout.rs` | entries, tree, checkpoints and payloads as keys and values |
 //! | `sealed.rs` | entries of full tiles as immutable files, each a segment that anyone can verify |
+//! | `lookup/` | an index beside the log, which finds entries by what is in them |
 //! | `journaled.rs`, `journal.rs` | commits are durable in a preallocated journal, and reach the base in large steps |
 //! | `store.rs` | the base: an ordered key/value store behind a trait |
 //! | `packs.rs`, `sled.rs` | the base on disk: values in immutable files, their index in sled |
@@ -28,6 +29,7 @@ mod journaled;
 mod layout;
 mod lock;
 mod log;
+pub mod lookup;
 #[cfg(test)]
 mod memory;
 mod pack_file;
