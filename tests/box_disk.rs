@@ -5,36 +5,10 @@
 mod support;
 
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use support::files::{copy, damage, files};
+use support::full::{Mounted, fill};
 use support::service::Service;
 use support::{Place, Ran, hostile, inference, inferences, wait_for};
-
-/// A file system of its own, unmounted when dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    /// `None` where mounting is not permitted.
-    fn new(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(at.to_owned())),
-            refused => {
-                eprintln!("SKIPPED: a tmpfs cannot be mounted here: {refused:?}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _may_be_busy = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[test]
 fn a_full_disk_answers_507_loses_nothing_and_heals_when_space_is_freed() {
@@ -69,15 +43,6 @@ fn a_full_disk_answers_507_loses_nothing_and_heals_when_space_is_freed() {
     service.stop();
     assert_there(&place, &answers);
     place.check(&inference("after", "hello")).expect(0);
-}
-
-/// Writes until there is no space.
-fn fill(path: &Path) {
-    use std::io::Write as _;
-    let mut file = std::fs::File::create(path).unwrap();
-    for size in [1 << 20, 1 << 12] {
-        while file.write_all(&vec![1; size]).is_ok() {}
-    }
 }
 
 #[test]

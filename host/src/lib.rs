@@ -16,6 +16,7 @@
 //! | [`detectors`] | measurements over time, alarms |
 //! | [`evidence`] | reading the ledger, here or through a running service |
 //! | [`sync`] | outbox and auditor |
+//! | [`retention`] | how much is kept, and for how long |
 //! | [`service`] | the box, put together |
 //! | [`gateway`] | HTTP and the control socket |
 //! | [`cli`] | the command line |
@@ -33,6 +34,7 @@ pub mod measure;
 pub mod payload;
 pub mod pipeline;
 pub mod provenance;
+pub mod retention;
 pub mod sequencer;
 pub mod service;
 pub mod sync;

@@ -95,6 +95,8 @@ pub struct Receipt {
     pub checkpoint: Checkpoint,
     /// When the auditor said so, in seconds since 1970-01-01T00:00:00Z by its clock.
     pub time: u64,
+    /// The cosignature: 64 bytes of Ed25519.
+    pub signature: [u8; 64],
     /// The whole note as it was read: the evidence to keep.
     pub text: String,
 }
@@ -112,13 +114,13 @@ impl Receipt {
         let bytes = parsed.signature_by(&auditor.0)?;
         let broken = || NoteError::Signature(auditor.0.name.clone());
         let (time, signature) = bytes.split_first_chunk::<8>().ok_or_else(broken)?;
-        let signature = signature.try_into().map_err(|_| broken())?;
+        let signature: &[u8; 64] = signature.try_into().map_err(|_| broken())?;
         let time = u64::from_be_bytes(*time);
         if time > MAX_TIME {
             return Err(NoteError::Time(time));
         }
         auditor.0.verify(message(time, parsed.text).as_bytes(), signature)?;
-        Ok(Self { checkpoint, time, text: note.to_owned() })
+        Ok(Self { checkpoint, time, signature: *signature, text: note.to_owned() })
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "a part of each test binary, not a library")]
 
 pub(crate) mod files;
+pub(crate) mod full;
 pub mod service;
 
 use serde_json::{Value, json};

@@ -5,6 +5,7 @@
 
 mod check;
 mod doctor;
+mod erase;
 mod export;
 mod guard;
 mod key;
@@ -57,6 +58,8 @@ enum Command {
     Verify(verify::Args),
     /// Put a record document into the ledger.
     Record(record::Args),
+    /// Erase payloads, for good; entries and proofs stay.
+    Erase(erase::Args),
     /// Ship what the auditor does not have yet.
     Sync(sync::Args),
     /// Make the box's keys and print its public key.
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(args, output),
         Command::Verify(args) => verify::run(args, output),
         Command::Record(args) => record::run(args, output),
+        Command::Erase(args) => erase::run(args, output),
         Command::Sync(args) => sync::run(args, output),
         Command::Keygen(args) => keygen::run(args, output),
         Command::Key(command) => key::run(command, output),

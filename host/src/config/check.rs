@@ -4,7 +4,9 @@ mod auditor;
 mod trust;
 
 use super::raw::{RawConfig, RawDetector, RawEdge, RawGuard, RawLedger, RawModel};
-use super::{Config, ConfigError, Detector, Edge, Guard, Ledger, Limits, Mode, Model, OnFailure, Retention, units};
+use super::{
+    Config, ConfigError, Detector, Edge, Guard, Ledger, Limits, Mode, Model, OnFailure, OnFull, Retention, units,
+};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -224,7 +226,31 @@ fn ledger(place: &Place, raw: &RawLedger) -> Result<Ledger, ConfigError> {
         )?,
         cache: place.bytes("ledger.cache", raw.cache.as_ref(), 16 << 20)?,
         key_lifetime: trust::key_lifetime(place, raw.key_lifetime.as_ref())?,
+        disk_budget: disk_budget(place, raw.disk_budget.as_ref())?,
+        on_full: place.choice(
+            "ledger.on_full",
+            raw.on_full.as_ref(),
+            &[("block", OnFull::Block), ("drop", OnFull::Drop)],
+            OnFull::Block,
+        )?,
+        keep_payloads: age(place, "ledger.keep_payloads", raw.keep_payloads.as_ref())?,
+        keep_entries: age(place, "ledger.keep_entries", raw.keep_entries.as_ref())?,
     })
+}
+
+fn age(place: &Place, key: &str, written: Option<&Spanned<String>>) -> Result<Option<Duration>, ConfigError> {
+    written.map(|written| place.duration(key, Some(written), Duration::ZERO)).transpose()
+}
+
+/// The journal alone takes 8 MiB, and one half of it again while it is brought to the packs.
+fn disk_budget(place: &Place, written: Option<&Spanned<String>>) -> Result<Option<u64>, ConfigError> {
+    const KEY: &str = "ledger.disk_budget";
+    let Some(written) = written else { return Ok(None) };
+    let bytes = place.bytes(KEY, Some(written), 0)?;
+    if bytes < 64 << 20 {
+        return Err(place.wrong(&written.span(), KEY, format!("`{}` is less than `64MiB`", written.get_ref())));
+    }
+    Ok(Some(bytes))
 }
 
 fn models(place: &Place, raw: &[RawModel]) -> Result<Vec<Model>, ConfigError> {

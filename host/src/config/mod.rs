@@ -7,6 +7,8 @@ mod check;
 mod raw;
 mod units;
 
+pub(crate) use units::duration;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,6 +101,23 @@ pub struct Ledger {
     pub cache: u64,
     /// After this time a new key takes over; `None`: only when told to.
     pub key_lifetime: Option<Duration>,
+    /// Most bytes that the ledger's folder may take on disk.
+    pub disk_budget: Option<u64>,
+    /// What happens to verdicts for which there is no space.
+    pub on_full: OnFull,
+    /// Age at which payloads are erased.
+    pub keep_payloads: Option<Duration>,
+    /// Age at which entries behind a receipt are removed.
+    pub keep_entries: Option<Duration>,
+}
+
+/// What happens to an inference whose verdict cannot be recorded for lack of space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFull {
+    /// It gets no answer.
+    Block,
+    /// It gets its answer, and is counted in a drop entry later.
+    Drop,
 }
 
 /// A model and the files that stand behind it.

@@ -92,6 +92,16 @@ pub(super) struct RawLedger {
     /// Time after which a new signing key takes over and the old one is destroyed; at least `1d`, or `off`: only with
     /// `picket key rotate`. Default `30d`.
     pub key_lifetime: Option<Spanned<String>>,
+    /// Most disk space that the ledger's folder may take; at least `64MiB`. Above it old payloads go first, then entries
+    /// that the auditor gave a receipt for, and then `on_full` counts. Default: as much as there is.
+    pub disk_budget: Option<Spanned<String>>,
+    /// What happens to an inference whose verdict cannot be recorded for lack of space: `block` (default: no answer) or
+    /// `drop` (an answer without an entry, and a signed entry with the count of them as soon as there is space).
+    pub on_full: Option<Spanned<String>>,
+    /// Age at which payloads and their salts are erased. Default: kept as long as their entry.
+    pub keep_payloads: Option<Spanned<String>>,
+    /// Age at which entries are removed from the box, provided that the auditor gave a receipt for them. Default: kept.
+    pub keep_entries: Option<Spanned<String>>,
 }
 
 /// `[[model]]`: a model whose outputs come here. With none at all, any name is let in.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a whole number followed by `ms`, `s`, `m`, `h` or `d`. At most ten years, so that no sum of two overflows.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text)?;
     let millis: u64 = match unit {
         "ms" => 1,

@@ -9,7 +9,7 @@ use picket_ledger::hash::from_hex;
 use serde::Deserialize;
 
 use super::{CONTROL_SOCKET, EvidenceError, Head, Ledger};
-use crate::sequencer::Rotated;
+use crate::sequencer::{Erased, Rotated};
 
 /// The service answers from memory or disk, so this is generous.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,6 +92,16 @@ impl ControlClient {
     /// [`EvidenceError::Refused`] with the reason when it could not.
     pub fn rotate_key(&self) -> Result<Rotated, EvidenceError> {
         json(&self.send(self.http.post(address("/v1/keys/rotate")))?.1)
+    }
+
+    /// Asks the service to erase the payloads of invocations.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Refused`] with the reason when it could not.
+    pub fn erase(&self, ranges: &[Range<u64>], reason: &str) -> Result<Erased, EvidenceError> {
+        let ranges: Vec<_> = ranges.iter().map(|range| (range.start, range.end)).collect();
+        let body = serde_json::json!({ "ranges": ranges, "reason": reason }).to_string();
+        json(&self.send(self.http.post(address("/v1/erase")).body(body))?.1)
     }
 
     /// Asks the service to sync now; returns its report as JSON.

@@ -14,6 +14,7 @@
 //! | `GET /v1/ledger/named/sync/…` | a value that sync keeps; 404 if there is none |
 //! | `POST /v1/records/{kind}` | takes a record document; `{"index","leaf"}` once it is durable |
 //! | `POST /v1/keys/rotate` | hands the ledger over to a new key; `{"epoch","key","start"}` |
+//! | `POST /v1/erase` | `{"ranges":[[from,to]],"reason"}`: erases payloads; `{"payloads","entries"}` |
 //! | `GET /v1/sync` | counters and alarm |
 //! | `POST /v1/sync` | makes a round now; its report |
 //! | `DELETE /v1/sync/alarm` | takes the alarm back |
@@ -35,7 +36,7 @@ use serde_json::{Value, json};
 
 use crate::evidence::{Recorded, origin_of};
 use crate::provenance::{MAX_DOCUMENT_BYTES, parse_record, record_kind};
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Sequencer, SequencerError};
 use crate::sync::SyncHandle;
 
 /// Where a piece of entries ends, in bytes.
@@ -68,6 +69,7 @@ pub fn router(control: Control) -> Router {
         .route("/v1/ledger/named/{*name}", get(named))
         .route("/v1/records/{kind}", post(record))
         .route("/v1/keys/rotate", post(rotate_key))
+        .route("/v1/erase", post(erase))
         .route("/v1/sync", get(sync_status).post(sync_now))
         .route("/v1/sync/alarm", delete(clear_alarm))
         // One byte more than a document, so that a larger one is refused in the document's own words.
@@ -211,6 +213,26 @@ async fn record(State(control): State<Control>, Path(kind): Path<String>, docume
 
 async fn rotate_key(State(control): State<Control>) -> Answer {
     Ok(json_answer(&json!(control.sequencer.rotate().await.map_err(Refusal::fault)?)))
+}
+
+/// What `POST /v1/erase` takes.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Erasure {
+    ranges: Vec<(u64, u64)>,
+    reason: String,
+}
+
+async fn erase(State(control): State<Control>, body: Bytes) -> Answer {
+    let erasure: Erasure = serde_json::from_slice(&body).map_err(|error| Refusal::bad(error.to_string()))?;
+    let ranges = erasure.ranges.into_iter().map(|(from, to)| from..to).collect();
+    let sequencer = control.sequencer.clone();
+    let work = move || sequencer.erase_blocking(ranges, &erasure.reason, Vec::new());
+    match tokio::task::spawn_blocking(work).await.map_err(Refusal::fault)? {
+        Ok(erased) => Ok(json_answer(&json!(erased))),
+        Err(error @ SequencerError::Entry(_)) => Err(Refusal::bad(error.to_string())),
+        Err(error) => Err(Refusal::fault(error)),
+    }
 }
 
 fn sync(control: &Control) -> Result<&SyncHandle, Refusal> {

@@ -55,6 +55,10 @@ impl Collector for Parts {
             counter("picket_ledger_commits", "Durable commits since the start", load(&counters.commits))?;
             counter("picket_ledger_commit_nanoseconds", "Time spent in commits", load(&counters.commit_nanos))?;
             counter("picket_ledger_failures", "Commits that failed", load(&counters.failures))?;
+            counter("picket_ledger_dropped", "Verdicts answered without an entry", load(&counters.dropped))?;
+            counter("picket_payloads_erased", "Payloads and salts erased since the start", load(&counters.erased))?;
+            let failed = load(&self.edge.retention().failed_rounds);
+            counter("picket_retention_failed_rounds", "Times that the ledger could not be tidied", failed)?;
         }
         let detectors = self.edge.detectors().counters();
         counter("picket_detector_rows", "Rows handed to detectors", load(&detectors.rows))?;
@@ -68,6 +72,21 @@ impl Collector for Parts {
         gauge("picket_queue_length", "Inferences that wait for a worker", self.workers.backlog() as u64)?;
         if let Some(sequencer) = self.edge.sequencer() {
             gauge("picket_ledger_size", "Entries in the ledger", sequencer.reader().size())?;
+            gauge(
+                "picket_ledger_pruned",
+                "Entries below this index are not here any more",
+                sequencer.reader().pruned_to(),
+            )?;
+            gauge(
+                "picket_ledger_disk_bytes",
+                "What the ledger takes on disk",
+                load(&self.edge.retention().disk_bytes),
+            )?;
+            gauge(
+                "picket_ledger_over_budget",
+                "1: the disk budget is reached and nothing may go",
+                u64::from(sequencer.is_over_budget()),
+            )?;
             gauge("picket_ledger_backlog", "Entries that wait for a commit", sequencer.backlog() as u64)?;
         }
         if let Some(sync) = &self.sync {

@@ -10,8 +10,11 @@
 mod clock;
 mod doubt;
 mod invocation;
+mod keeping;
 mod opening;
 mod writer;
+
+pub use keeping::{Erased, MAX_ERASE_INVOCATIONS, MAX_ERASE_RANGES};
 
 use crate::config;
 use crate::keys::{KeyError, Keyring, Keys, Step};
@@ -20,9 +23,10 @@ use invocation::Invocations;
 use picket_ledger::Hash;
 use picket_ledger::entry::Body;
 use picket_store::{Reader, StoreError};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
@@ -70,6 +74,12 @@ pub enum SequencerError {
     /// The keys could not be put in order, or a new one not be made.
     #[error(transparent)]
     Keys(Arc<KeyError>),
+    /// The ledger has reached its disk budget, and nothing may be removed to make room.
+    #[error("the ledger has reached ledger.disk_budget, and nothing may be removed before the auditor has it")]
+    OverBudget,
+    /// There is no space, and `ledger.on_full = "drop"` says to go on: the verdict is counted instead of recorded.
+    #[error("there is no space for the entry; it is counted as dropped")]
+    Dropped,
     /// The service is shutting down.
     #[error("the ledger is closed")]
     Closed,
@@ -82,6 +92,10 @@ enum Command {
     Append(Box<Pending>, Done),
     /// Values without an entry.
     Named(Vec<(String, Option<Vec<u8>>)>, oneshot::Sender<Result<(), SequencerError>>),
+    /// Erase the payloads of these invocations.
+    Erase(keeping::Erasure, oneshot::Sender<Result<Erased, SequencerError>>),
+    /// Remove entries below this index.
+    Prune(u64, oneshot::Sender<Result<u64, SequencerError>>),
     /// Sign what there is.
     Checkpoint(oneshot::Sender<Result<u64, SequencerError>>),
     /// Hand over to a new key; all steps in earnest, fewer to play a crash.
@@ -100,6 +114,10 @@ pub struct Counters {
     pub commit_nanos: AtomicU64,
     /// Commits that failed.
     pub failures: AtomicU64,
+    /// Verdicts that went out without an entry.
+    pub dropped: AtomicU64,
+    /// Payloads erased since the start.
+    pub erased: AtomicU64,
 }
 
 /// Handle to the writer thread.
@@ -111,6 +129,7 @@ pub struct Sequencer {
     origin: Arc<str>,
     keyring: Keyring,
     counters: Arc<Counters>,
+    over_budget: Arc<AtomicBool>,
     signed: watch::Receiver<u64>,
 }
 
@@ -177,12 +196,15 @@ impl Sequencer {
             writer::State::new(log, opened, edge, settings.clone(), keys, counters.clone(), signed_sender)?;
         writer.record_opening(&opening)?;
         crate::keys::Reopening::end(data)?;
+        writer.finish_erasure()?;
+        let over_budget = writer.over_budget();
         let invocations = writer.invocations();
         let thread = std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || writer.run(&receiver))
             .map_err(|error| SequencerError::Entry(format!("no thread for the ledger: {error}")))?;
-        let handle = Self { commands: sender.clone(), invocations, reader, origin, keyring, counters, signed };
+        let handle =
+            Self { commands: sender.clone(), invocations, reader, origin, keyring, counters, over_budget, signed };
         Ok((handle, Writer { commands: sender, thread }, opening))
     }
 
@@ -289,6 +311,47 @@ impl Sequencer {
         self.reader.clone()
     }
 
+    /// Erases the payloads and salts of invocations, and records that. Entries and proofs stay as they are.
+    ///
+    /// At most [`MAX_ERASE_RANGES`] ranges of together at most [`MAX_ERASE_INVOCATIONS`] invocations at a time; `named`
+    /// values change with the first entry.
+    ///
+    /// # Errors
+    /// [`SequencerError`]; [`SequencerError::Entry`] for too many or empty ranges and for ids that were never given.
+    /// After an error the erasure has happened, is finished at the next start, or is not recorded.
+    pub fn erase_blocking(
+        &self,
+        ranges: Vec<Range<u64>>,
+        reason: &str,
+        named: Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<Erased, SequencerError> {
+        let (sender, receiver) = oneshot::channel();
+        let erasure = keeping::Erasure { ranges, reason: reason.to_owned(), named };
+        self.commands.send(Command::Erase(erasure, sender)).map_err(|_| SequencerError::Closed)?;
+        receiver.blocking_recv().map_err(|_| SequencerError::Closed)?
+    }
+
+    /// Removes entries below `index` in whole tiles of 256; the caller has seen a receipt for them. Returns the index
+    /// below which entries are gone.
+    ///
+    /// # Errors
+    /// [`SequencerError`].
+    pub fn prune_blocking(&self, index: u64) -> Result<u64, SequencerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.commands.send(Command::Prune(index, sender)).map_err(|_| SequencerError::Closed)?;
+        receiver.blocking_recv().map_err(|_| SequencerError::Closed)?
+    }
+
+    /// Says whether the ledger has reached its budget: then verdicts are treated as on a full disk.
+    pub fn set_over_budget(&self, over: bool) {
+        self.over_budget.store(over, Ordering::Relaxed);
+    }
+
+    /// Whether the ledger has reached its budget.
+    pub fn is_over_budget(&self) -> bool {
+        self.over_budget.load(Ordering::Relaxed)
+    }
+
     /// All public keys of the ledger, as they come.
     pub fn keyring(&self) -> Keyring {
         self.keyring.clone()
@@ -333,5 +396,7 @@ impl Counters {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;

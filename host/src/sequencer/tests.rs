@@ -2,41 +2,12 @@
 
 mod rotation;
 
+use super::test_support::{edge, open, settings};
 use super::*;
-use crate::config::{Edge, Ledger, Retention};
+use crate::config::Ledger;
 use picket_ledger::checkpoint::SignedCheckpoint;
 use picket_ledger::entry::{Drop, Entry, Heartbeat, Recovery};
 use std::time::Duration;
-
-fn edge(data: &Path) -> Edge {
-    Edge {
-        id: "box-1".into(),
-        data: data.to_path_buf(),
-        listen: ([127, 0, 0, 1], 0).into(),
-        retention: Retention::None,
-        workers: 1,
-        queue: 1,
-        max_inference: 1 << 20,
-        guard_memory: 1 << 20,
-        watch_every: Duration::from_secs(60),
-        witness: None,
-    }
-}
-
-fn settings() -> Ledger {
-    Ledger {
-        checkpoint_entries: 1000,
-        checkpoint_every: Duration::from_secs(3600),
-        heartbeat_every: Duration::from_secs(3600),
-        cache: 16 << 20,
-        key_lifetime: None,
-    }
-}
-
-fn open(data: &Path, settings: &Ledger) -> (Sequencer, Writer, Opening) {
-    let keys = crate::keys::load_or_create(data, "box-1").unwrap();
-    Sequencer::open(data, &edge(data), settings, keys).unwrap()
-}
 
 fn note(number: u64) -> Pending {
     Body::Drop(Drop { count: number, reason: "test".into() }).into()
@@ -230,5 +201,42 @@ fn many_threads_share_commits_and_lose_nothing() {
     });
     let distinct: std::collections::BTreeSet<_> = indices.iter().collect();
     assert_eq!((distinct.len(), sequencer.reader().size()), (400, 401));
+    writer.stop();
+}
+
+#[test]
+fn a_clock_that_was_set_while_the_box_was_down_is_recorded_at_the_start() {
+    let data = tempfile::tempdir().unwrap();
+    let (sequencer, writer, _) = open(data.path(), &settings());
+    sequencer.append_blocking(note(1)).unwrap();
+    drop(sequencer);
+    writer.stop();
+    // An entry as a box would have made it whose clock ran an hour ahead.
+    let key = std::fs::read_to_string(data.path().join("keys/box.key")).unwrap();
+    let key = picket_ledger::SigningKey::parse(key.trim()).unwrap();
+    let now = clock::Clock::new().read();
+    let (mut log, _) = picket_store::Log::open(&data.path().join("ledger"), &picket_store::Options::default()).unwrap();
+    let entry = Entry {
+        incarnation: 1,
+        index: log.size(),
+        wall_ms: now.wall_ms + 3_600_000,
+        monotonic_ns: now.monotonic_ns,
+        boot: now.boot,
+        body: note(2).body,
+    };
+    let sign = |size: u64, root: &Hash| {
+        picket_ledger::Checkpoint { origin: "box-1".into(), size, root: *root, extensions: Vec::new() }.sign(&key)
+    };
+    let entries = vec![entry.encode().unwrap()];
+    log.commit(picket_store::Commit { entries, checkpoint: Some(&sign), ..picket_store::Commit::default() }).unwrap();
+    drop(log);
+    let (sequencer, writer, _) = open(data.path(), &settings());
+    let found = (0..sequencer.reader().size()).find_map(|index| match body(&sequencer, index) {
+        Body::TimeAnchor(picket_ledger::entry::TimeAnchor::ClockStep { step_ms }) => Some((index, step_ms)),
+        _ => None,
+    });
+    let (index, step_ms) = found.unwrap();
+    assert!((-3_600_000 - 60_000..=-3_600_000 + 60_000).contains(&step_ms), "{step_ms}");
+    assert!(matches!(body(&sequencer, index + 1), Body::Recovery(_)), "before what is dated by the new clock");
     writer.stop();
 }

@@ -2,7 +2,7 @@
 
 mod rotate;
 
-use super::clock::Clock;
+use super::clock::{Clock, Steps};
 use super::doubt;
 use super::invocation::Invocations;
 use super::{Command, Counters, Done, Opening, Pending, Placed, SequencerError};
@@ -14,7 +14,7 @@ use picket_ledger::{Checkpoint, Hash, hash};
 use picket_store::{Commit, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Payload};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -28,7 +28,7 @@ pub(super) const CEILING: &str = "invocation-ceiling";
 pub(super) const CLEAN: &str = "clean-end";
 
 pub(super) struct State {
-    log: Log,
+    pub(super) log: Log,
     origin: String,
     /// Which log of this box it is.
     incarnation: u32,
@@ -39,8 +39,13 @@ pub(super) struct State {
     /// When the present key has lived long enough.
     rotate_at: Option<Instant>,
     clock: Clock,
+    pub(super) steps: Steps,
+    /// Verdicts that went out without an entry and are in no drop entry yet. Only here: after SIGKILL their invocation
+    /// ids are holes that the recovery entry names, without this count.
+    pub(super) dropped: u64,
+    pub(super) over_budget: Arc<AtomicBool>,
     invocations: Arc<Invocations>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     signed: watch::Sender<u64>,
     /// Size that the newest checkpoint covers.
     signed_size: u64,
@@ -52,12 +57,22 @@ pub(super) struct State {
 
 /// One group on its way into a commit.
 #[derive(Default)]
-struct Group {
-    entries: Vec<Vec<u8>>,
+pub(super) struct Group {
+    pub(super) entries: Vec<Vec<u8>>,
     payloads: Vec<Payload>,
-    named: Vec<(String, Option<Vec<u8>>)>,
-    waiting: Vec<(Placed, Done)>,
+    pub(super) named: Vec<(String, Option<Vec<u8>>)>,
+    waiting: Vec<Waiting>,
     bytes: usize,
+    /// What the group's own entries tell: taken back when it fails.
+    pub(super) step_ms: i64,
+    pub(super) dropped: u64,
+}
+
+struct Waiting {
+    placed: Placed,
+    done: Done,
+    /// A verdict, which the policy for a full disk is about.
+    verdict: bool,
 }
 
 impl State {
@@ -99,6 +114,9 @@ impl State {
             keys,
             rotate_at,
             clock: Clock::new(),
+            steps: last_clocks(&reader).map_err(store)?,
+            dropped: 0,
+            over_budget: Arc::default(),
             invocations: Arc::new(Invocations::new(first_invocation, (MAX_GROUP + super::QUEUE + edge.workers) as u64)),
             counters,
             signed,
@@ -110,6 +128,22 @@ impl State {
         };
         state.signed.send_replace(signed_size);
         Ok((state, opening))
+    }
+
+    pub(super) fn over_budget(&self) -> Arc<AtomicBool> {
+        self.over_budget.clone()
+    }
+
+    pub(super) fn read_clock(&self) -> super::clock::Reading {
+        self.clock.read()
+    }
+
+    pub(super) fn drops(&self) -> bool {
+        self.settings.on_full == config::OnFull::Drop
+    }
+
+    pub(super) fn next_invocation(&self) -> u64 {
+        self.invocations.next()
     }
 
     pub(super) fn invocations(&self) -> Arc<Invocations> {
@@ -142,6 +176,7 @@ impl State {
         let mut group = Group::default();
         // A crash before this commit leaves the ledger as it was found; the next start does the same again.
         group.named.push((CLEAN.to_owned(), None));
+        self.tell(&mut group);
         self.place(&mut group, body.into(), Box::new(|_| {}));
         self.commit(group, true, false)
     }
@@ -165,6 +200,9 @@ impl State {
     /// Commits `first` and what waits behind it. True when a stop was among it.
     fn gather(&mut self, first: Command, commands: &Receiver<Command>) -> bool {
         let mut group = Group::default();
+        self.tell(&mut group);
+        let mut erase = None;
+        let mut prune = None;
         let mut next = Some(first);
         let mut sign = None;
         let mut rotate = None;
@@ -177,6 +215,9 @@ impl State {
                     Body::KeyRotation(_) => {
                         done(Err(SequencerError::Entry("a hand-over is no entry of its own".into())))
                     }
+                    Body::Verdict(_) if self.over_budget.load(Ordering::Relaxed) => {
+                        self.no_room(done, &SequencerError::OverBudget)
+                    }
                     _ => self.place(&mut group, *pending, done),
                 },
                 Command::Named(values, done) => match oversized(None, &values) {
@@ -188,11 +229,15 @@ impl State {
                 },
                 Command::Checkpoint(done) => sign = Some(done),
                 Command::Rotate(until, done) => rotate = Some((until, done)),
+                Command::Erase(erasure, done) => erase = Some((erasure, done)),
+                Command::Prune(index, done) => prune = Some((index, done)),
                 Command::Stop => stop = true,
             }
             if !stop
                 && sign.is_none()
                 && rotate.is_none()
+                && erase.is_none()
+                && prune.is_none()
                 && group.entries.len() < MAX_GROUP
                 && group.bytes < MAX_GROUP_BYTES
             {
@@ -209,12 +254,19 @@ impl State {
         if let Some((until, done)) = rotate {
             drop(done.send(self.rotate(until)));
         }
+        if let Some((erasure, done)) = erase {
+            drop(done.send(self.erase(&erasure)));
+        }
+        if let Some((index, done)) = prune {
+            drop(done.send(self.prune(index)));
+        }
         stop
     }
 
     /// Gives the entry its index and times and puts it into the group.
-    fn place(&self, group: &mut Group, pending: Pending, done: Done) {
+    pub(super) fn place(&self, group: &mut Group, pending: Pending, done: Done) {
         let index = self.log.size() + group.entries.len() as u64;
+        let verdict = matches!(pending.body, Body::Verdict(_));
         let now = self.clock.read();
         let entry = Entry {
             incarnation: self.incarnation,
@@ -238,14 +290,14 @@ impl State {
                     group.payloads.push(Payload { invocation, bytes });
                 }
                 group.named.extend(pending.named);
-                group.waiting.push((placed, done));
+                group.waiting.push(Waiting { placed, done, verdict });
             }
             Err(error) => done(Err(SequencerError::Entry(error.to_string()))),
         }
     }
 
     /// Makes the group durable, and tells those who wait. Signs a checkpoint in the same commit when one is due.
-    fn commit(&mut self, mut group: Group, sign: bool, boundary: bool) -> Result<(), SequencerError> {
+    pub(super) fn commit(&mut self, mut group: Group, sign: bool, boundary: bool) -> Result<(), SequencerError> {
         let started = Instant::now();
         let count = group.entries.len() as u64;
         let ceiling = self.invocations.wanted_ceiling();
@@ -290,7 +342,7 @@ impl State {
                     let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
                     self.counters.committed(count, nanos);
                 }
-                for (placed, done) in group.waiting {
+                for Waiting { placed, done, .. } in group.waiting {
                     done(Ok(placed));
                 }
                 Ok(())
@@ -298,9 +350,16 @@ impl State {
             Err(error) => {
                 self.counters.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, entries = count, "a commit failed; none of its entries is in the ledger");
+                self.steps.unrecorded = self.steps.unrecorded.saturating_add(group.step_ms);
+                self.dropped += group.dropped;
+                let full = error.is_full();
                 let error = SequencerError::Store(Arc::new(error));
-                for (_, done) in group.waiting {
-                    done(Err(error.clone()));
+                for Waiting { done, verdict, .. } in group.waiting {
+                    if full && verdict {
+                        self.no_room(done, &error);
+                    } else {
+                        done(Err(error.clone()));
+                    }
                 }
                 Err(error)
             }
@@ -330,6 +389,7 @@ impl State {
 
     fn idle(&mut self) {
         let mut group = Group::default();
+        self.tell(&mut group);
         if self.last_entry.elapsed() >= self.settings.heartbeat_every {
             let body = Body::Heartbeat(Heartbeat { next_invocation: self.invocations.next() });
             self.place(&mut group, body.into(), Box::new(|_| {}));
@@ -347,11 +407,23 @@ impl State {
         }
         let next = self.invocations.next();
         let mut group = Group::default();
+        self.tell(&mut group);
         self.place(&mut group, Body::Heartbeat(Heartbeat { next_invocation: next }).into(), Box::new(|_| {}));
         group.named.push((CLEAN.to_owned(), Some(next.to_be_bytes().to_vec())));
         // A crash before this commit makes the next start a recovery, which claims nothing false.
         let _logged = self.commit(group, true, false);
     }
+}
+
+/// The clocks of the last entry.
+fn last_clocks(reader: &picket_store::Reader) -> Result<Steps, picket_store::StoreError> {
+    let mut steps = Steps::default();
+    if let Some(last) = reader.size().checked_sub(1).filter(|last| *last >= reader.pruned_to())
+        && let Ok(entry) = Entry::decode(&reader.entry(last)?)
+    {
+        steps.seed(entry.wall_ms, entry.monotonic_ns, entry.boot);
+    }
+    Ok(steps)
 }
 
 /// What the store would refuse for its size.

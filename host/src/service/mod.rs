@@ -13,10 +13,12 @@ use crate::config::Config;
 use crate::detectors::{self, Detectors, Feeder, OnAlarm};
 use crate::keys::{self, KeyError};
 use crate::pipeline::{self, InForce, Pipeline, PipelineError};
+use crate::retention::{Keeper, Keeping};
 use crate::sequencer::{Opening, Sequencer, SequencerError, Writer};
 use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions};
 use picket_ledger::entry::{self, Body};
 use picket_ledger::note::VerifyingKey;
+use picket_ledger::receipt::CosignerKey;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,6 +56,7 @@ pub struct Edge {
     pub(crate) pipeline: Pipeline,
     pub(crate) detectors: Detectors,
     pub(crate) sequencer: Option<Sequencer>,
+    pub(crate) retention: Arc<crate::retention::State>,
     pub(crate) metrics: Metrics,
 }
 
@@ -71,6 +74,11 @@ impl Edge {
     /// The ledger's writer; none in a dry run.
     pub fn sequencer(&self) -> Option<&Sequencer> {
         self.sequencer.as_ref()
+    }
+
+    /// What was seen of the space that the ledger takes.
+    pub fn retention(&self) -> &crate::retention::State {
+        &self.retention
     }
 
     /// Counters.
@@ -92,6 +100,7 @@ pub struct Service {
     feeder: Feeder,
     threads: workers::Threads,
     watching: provenance::Watching,
+    keeping: Option<Keeping>,
     writer: Option<Writer>,
 }
 
@@ -146,13 +155,25 @@ impl Service {
         let watching = provenance::start(config, sequencer.as_ref(), &in_force)
             .map_err(ServiceError::Thread)
             .inspect_err(|_| start.abandon())?;
-        let edge = Arc::new(Edge { pipeline, detectors, sequencer, metrics: Metrics::default() });
+        let keeping = sequencer
+            .as_ref()
+            .map(|sequencer| Keeping::start(keeper(config, sequencer)))
+            .transpose()
+            .map_err(ServiceError::Thread)
+            .inspect_err(|_| start.abandon())?;
+        let edge = Arc::new(Edge {
+            pipeline,
+            detectors,
+            sequencer,
+            retention: keeping.as_ref().map(Keeping::state).unwrap_or_default(),
+            metrics: Metrics::default(),
+        });
         let (workers, threads) = workers::start(&edge, config.edge.workers, config.edge.queue)
             .map_err(ServiceError::Thread)
             .inspect_err(|_| start.abandon())?;
         let Started { writer, feeder } = start;
         let Some(feeder) = feeder else { return Err(ServiceError::Thread(std::io::Error::other("no detectors"))) };
-        Ok(Self { edge, workers, opening, key, feeder, threads, watching, writer })
+        Ok(Self { edge, workers, opening, key, feeder, threads, watching, keeping, writer })
     }
 
     /// Hands detectors every row that waits for a batch to fill.
@@ -165,6 +186,9 @@ impl Service {
         drop(self.workers);
         self.threads.join();
         self.watching.stop();
+        if let Some(keeping) = self.keeping {
+            keeping.stop();
+        }
         self.feeder.stop();
         if let Some(writer) = self.writer {
             writer.stop();
@@ -187,6 +211,11 @@ impl Started {
             writer.stop();
         }
     }
+}
+
+fn keeper(config: &Config, sequencer: &Sequencer) -> Keeper {
+    let auditor = config.auditor.as_ref().and_then(|auditor| CosignerKey::parse(&auditor.key).ok());
+    Keeper::new(sequencer.clone(), config.ledger.clone(), auditor, config.edge.data.join("ledger"))
 }
 
 fn engine_options(config: &Config, cache: Option<CacheOptions>) -> EngineOptions {

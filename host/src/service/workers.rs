@@ -143,10 +143,14 @@ fn process(edge: &Edge, job: Job) {
         pending,
         Box::new(move |placed| {
             metrics.committed(submitted.elapsed());
-            respond(placed.map_err(ProcessError::from).map(|placed| {
-                answer.entry = Some(AnswerEntry { index: placed.index, leaf: hash::to_hex(&placed.leaf) });
-                Outcome { answer, row }
-            }));
+            let placed = match placed {
+                Ok(placed) => Some(AnswerEntry { index: placed.index, leaf: hash::to_hex(&placed.leaf) }),
+                // By the operator's policy for a full disk: counted, and answered without a place in the ledger.
+                Err(SequencerError::Dropped) => None,
+                Err(error) => return respond(Err(error.into())),
+            };
+            answer.entry = placed;
+            respond(Ok(Outcome { answer, row }));
         }),
     );
 }

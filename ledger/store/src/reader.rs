@@ -247,6 +247,15 @@ impl Reader {
         Ok(Some(bytes))
     }
 
+    /// Whether a payload is kept for an invocation.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; [`StoreError::Io`].
+    pub fn has_payload(&self, invocation: u64) -> Result<bool, StoreError> {
+        let (from, to) = (payload_key(invocation, 0), payload_key(invocation, 1));
+        Ok(!self.shared.store.range(&from, &to, 1)?.is_empty())
+    }
+
     /// A named value.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ const HOST: &[&str] = &[
     "detectors",
     "evidence",
     "sync",
+    "retention",
     "service",
     "gateway",
     "cli",
