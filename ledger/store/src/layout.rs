@@ -120,6 +120,11 @@ pub(crate) fn boundary_size(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(size))
 }
 
+/// Whether a key is that of a piece of a payload.
+pub(crate) fn is_payload_key(key: &[u8]) -> bool {
+    key.starts_with(b"p")
+}
+
 /// Key of a piece of a payload.
 pub(crate) fn payload_key(invocation: u64, piece: u32) -> Vec<u8> {
     [b"p", invocation.to_be_bytes().as_slice(), &piece.to_be_bytes()].concat()

@@ -11,9 +11,9 @@
 //! | 7–10 | CRC-32 of the value (u32) |
 //! | 11– | key |
 //!
-//! then the SHA-256 of all bytes so far; then the values, first those of at most [`INLINE_BYTES`], then the larger
-//! ones, each in the order of the list. Larger values that are no longer pointed at are punched out of the file;
-//! everything else stays.
+//! then the SHA-256 of all bytes so far; then the values, first the small ones, then the large ones, each in the order of
+//! the list. Large are those of more than [`INLINE_BYTES`], and payloads and their salts of any size: large values that
+//! are no longer pointed at are punched out of the file, everything else stays, and what is erased must not stay.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,6 +21,7 @@ use std::os::unix::fs::FileExt;
 use picket_ledger::hash::sha256;
 
 use crate::StoreError;
+use crate::layout::is_payload_key;
 use crate::store::Write;
 
 const MAGIC: &[u8; 8] = b"PKTPACK1";
@@ -62,13 +63,15 @@ pub(crate) struct Place {
     pub(crate) offset: u64,
     pub(crate) length: u32,
     pub(crate) check: u32,
+    /// Stays out of the index, and can be punched out of the pack.
+    pub(crate) large: bool,
+}
+
+fn is_large(key: &[u8], length: u32) -> bool {
+    length > INLINE_BYTES || is_payload_key(key)
 }
 
 impl Place {
-    pub(crate) fn is_large(self) -> bool {
-        self.length > INLINE_BYTES
-    }
-
     pub(crate) fn pointer(self, pack: u64) -> Pointer {
         Pointer { pack, offset: self.offset, length: self.length, check: self.check }
     }
@@ -118,17 +121,20 @@ pub(crate) fn build(last: u64, writes: &[Write]) -> Result<Built<'_>, StoreError
     })?;
     let front = [MAGIC.as_slice(), &length.to_le_bytes(), &list].concat();
     let hash = sha256(&front);
-    let (small, large): (Vec<&[u8]>, Vec<&[u8]>) = writes
-        .iter()
-        .filter_map(|(_, value)| value.as_deref())
-        .partition(|value| u32::try_from(value.len()).is_ok_and(|length| length <= INLINE_BYTES));
+    let (mut small, mut large) = (Vec::new(), Vec::new());
+    for (key, value) in writes {
+        if let Some(value) = value.as_deref() {
+            let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+            if is_large(key, length) { large.push(value) } else { small.push(value) }
+        }
+    }
     let index = parse_list(&list)
         .unwrap_or_default()
         .into_iter()
         .zip(writes)
         .map(|(listed, (key, value))| {
             let stored = match (listed.value, value) {
-                (Some(place), Some(_)) if place.is_large() => Some(place.pointer(last).encode()),
+                (Some(place), Some(_)) if place.large => Some(place.pointer(last).encode()),
                 (Some(_), Some(value)) => Some(packed(last, value)),
                 _ => None,
             };
@@ -176,7 +182,7 @@ pub(crate) fn parse_list(list: &[u8]) -> Option<Vec<Listed>> {
         let check = u32::from_le_bytes(*header[7..].first_chunk()?);
         let (key, after) = after.split_at_checked(key_length)?;
         let value = match header[0] {
-            PUT => Some(Place { offset: 0, length, check }),
+            PUT => Some(Place { offset: 0, length, check, large: is_large(key, length) }),
             DELETE => None,
             _ => return None,
         };
@@ -186,7 +192,7 @@ pub(crate) fn parse_list(list: &[u8]) -> Option<Vec<Listed>> {
     let mut offset = u64::try_from(HEAD_BYTES + list.len() + 32).ok()?;
     for large in [false, true] {
         let places = writes.iter_mut().filter_map(|listed| listed.value.as_mut());
-        for place in places.filter(|place| place.is_large() == large) {
+        for place in places.filter(|place| place.large == large) {
             place.offset = offset;
             offset += u64::from(place.length);
         }

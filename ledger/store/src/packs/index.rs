@@ -139,7 +139,7 @@ impl PackedStore {
         }
         let writes = list.into_iter().map(|listed| match listed.value {
             None => Ok((listed.key, None)),
-            Some(value) if value.is_large() => Ok((listed.key, Some(value.pointer(last).encode()))),
+            Some(value) if value.large => Ok((listed.key, Some(value.pointer(last).encode()))),
             Some(value) => {
                 let pointer = value.pointer(last);
                 // One that cannot be read is told when it is read, unless a later pack has the key again.

@@ -22,7 +22,7 @@ impl PackedStore {
         let before = allocated(&file).map_err(failed)?;
         // A pack whose list is damaged is kept as it is: evidence.
         let values = read_list(&file).unwrap_or_default().into_iter().filter_map(|listed| listed.value);
-        let mut dead = values.filter(|value| value.is_large() && !live.contains_key(&value.offset)).peekable();
+        let mut dead = values.filter(|value| value.large && !live.contains_key(&value.offset)).peekable();
         let mut punched = false;
         while let Some(first) = dead.next() {
             let mut end = first.offset + u64::from(first.length);
