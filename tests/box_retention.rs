@@ -83,9 +83,11 @@ fn a_running_service_erases_when_told_and_by_age() {
 
 #[test]
 fn with_drop_a_full_disk_lets_answers_out_and_counts_them_in_the_ledger() {
-    let place =
-        Place::new("retention = \"all\"", &format!("[ledger]\non_full = \"drop\"\n{}", hostile("g", "none", "")));
-    let Some(_mounted) = Mounted::new(&place.path("data"), "48m") else { return };
+    let place = Place::new(
+        "retention = \"all\"",
+        &format!("[ledger]\non_full = \"drop\"\nreserve = \"4MiB\"\n{}", hostile("g", "none", "")),
+    );
+    let Some(_mounted) = Mounted::new(&place.path("data"), "64m") else { return };
     let service = Service::start(&place);
     service.post(&inference("first", "hello")).expect(200);
     let ballast = place.path("data/ballast");
@@ -98,11 +100,16 @@ fn with_drop_a_full_disk_lets_answers_out_and_counts_them_in_the_ledger() {
         (dropped >= 3).then_some(())
     });
     assert!(service.metric("picket_ledger_dropped_total") >= 3.0);
+    assert!(!place.path("data/ledger/reserve").exists(), "the reserve is in use");
     std::fs::remove_file(&ballast).unwrap();
     wait_for("it records again", || {
         let answer = service.post(&inference("healed", "hello")).expect(200);
         dropped += u64::from(answer["entry"].is_null());
         (!answer["entry"].is_null()).then_some(())
+    });
+    wait_for("space is set aside again", || {
+        service.post(&inference("room", "hello")).expect(200);
+        place.path("data/ledger/reserve").exists().then_some(())
     });
     service.stop();
     let counted: u64 = place.entries("drop").iter().map(|entry| entry["body"]["drop"]["count"].as_u64().unwrap()).sum();

@@ -227,6 +227,7 @@ fn ledger(place: &Place, raw: &RawLedger) -> Result<Ledger, ConfigError> {
         cache: place.bytes("ledger.cache", raw.cache.as_ref(), 16 << 20)?,
         key_lifetime: trust::key_lifetime(place, raw.key_lifetime.as_ref())?,
         disk_budget: disk_budget(place, raw.disk_budget.as_ref())?,
+        reserve: place.bytes("ledger.reserve", raw.reserve.as_ref(), 16 << 20)?,
         on_full: place.choice(
             "ledger.on_full",
             raw.on_full.as_ref(),

@@ -103,6 +103,8 @@ pub struct Ledger {
     pub key_lifetime: Option<Duration>,
     /// Most bytes that the ledger's folder may take on disk.
     pub disk_budget: Option<u64>,
+    /// Bytes set aside for a full disk.
+    pub reserve: u64,
     /// What happens to verdicts for which there is no space.
     pub on_full: OnFull,
     /// Age at which payloads are erased.

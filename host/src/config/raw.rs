@@ -95,6 +95,9 @@ pub(super) struct RawLedger {
     /// Most disk space that the ledger's folder may take; at least `64MiB`. Above it old payloads go first, then entries
     /// that the auditor gave a receipt for, and then `on_full` counts. Default: as much as there is.
     pub disk_budget: Option<Spanned<String>>,
+    /// Space set aside in the ledger's folder, released when the disk is full, so that what frees space or says why nothing
+    /// more is recorded can still be written. Default `16MiB`.
+    pub reserve: Option<Spanned<String>>,
     /// What happens to an inference whose verdict cannot be recorded for lack of space: `block` (default: no answer) or
     /// `drop` (an answer without an entry, and a signed entry with the count of them as soon as there is space).
     pub on_full: Option<Spanned<String>>,

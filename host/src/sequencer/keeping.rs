@@ -52,6 +52,27 @@ impl State {
         (group.step_ms, group.dropped) = (step_ms, count);
     }
 
+    /// Gives up the space that was set aside, so that what is written from now on, up to the end of the ledger, has room.
+    pub(super) fn use_reserve(&mut self) {
+        match self.log.release_reserve() {
+            Ok(0) => {}
+            Ok(bytes) => {
+                self.reserve_released = true;
+                tracing::warn!(bytes, "the disk is full: the reserve is released");
+            }
+            Err(error) => tracing::error!(%error, "the disk is full, and the reserve cannot be released"),
+        }
+    }
+
+    /// Sets the space aside again, after a commit that went well with more than twice of it free.
+    pub(super) fn renew_reserve(&mut self) {
+        if !std::mem::take(&mut self.reserve_released) {
+            return;
+        }
+        let room = self.log.disk_usage().is_ok_and(|usage| usage.free > self.reserve_bytes().saturating_mul(2));
+        self.reserve_released = !(room && self.log.restore_reserve().unwrap_or(false));
+    }
+
     /// Answers for a verdict that cannot be recorded, as the policy says.
     pub(super) fn no_room(&mut self, done: Done, error: &SequencerError) {
         if !self.drops() {

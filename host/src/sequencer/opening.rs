@@ -25,6 +25,7 @@ pub(super) fn open(
     let store = |error| SequencerError::Store(Arc::new(error));
     let mut options = Options::default();
     options.cache_bytes = settings.cache;
+    options.reserve_bytes = settings.reserve;
     let (log, opened) = Log::open(&data.join("ledger"), &options).map_err(store)?;
     // A rotation that a crash cut short is finished or undone before anything is signed.
     keys.settle(&log.reader())?;

@@ -29,6 +29,7 @@ pub(crate) fn settings() -> Ledger {
         cache: 16 << 20,
         key_lifetime: None,
         disk_budget: None,
+        reserve: 1 << 20,
         on_full: OnFull::Block,
         keep_payloads: None,
         keep_entries: None,

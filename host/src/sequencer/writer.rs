@@ -44,6 +44,8 @@ pub(super) struct State {
     /// ids are holes that the recovery entry names, without this count.
     pub(super) dropped: u64,
     pub(super) over_budget: Arc<AtomicBool>,
+    /// The reserve was given up and is not set aside again yet.
+    pub(super) reserve_released: bool,
     invocations: Arc<Invocations>,
     pub(super) counters: Arc<Counters>,
     signed: watch::Sender<u64>,
@@ -117,6 +119,7 @@ impl State {
             steps: last_clocks(&reader).map_err(store)?,
             dropped: 0,
             over_budget: Arc::default(),
+            reserve_released: false,
             invocations: Arc::new(Invocations::new(first_invocation, (MAX_GROUP + super::QUEUE + edge.workers) as u64)),
             counters,
             signed,
@@ -140,6 +143,10 @@ impl State {
 
     pub(super) fn drops(&self) -> bool {
         self.settings.on_full == config::OnFull::Drop
+    }
+
+    pub(super) fn reserve_bytes(&self) -> u64 {
+        self.settings.reserve
     }
 
     pub(super) fn next_invocation(&self) -> u64 {
@@ -345,6 +352,7 @@ impl State {
                 for Waiting { placed, done, .. } in group.waiting {
                     done(Ok(placed));
                 }
+                self.renew_reserve();
                 Ok(())
             }
             Err(error) => {
@@ -353,6 +361,9 @@ impl State {
                 self.steps.unrecorded = self.steps.unrecorded.saturating_add(group.step_ms);
                 self.dropped += group.dropped;
                 let full = error.is_full();
+                if full {
+                    self.use_reserve();
+                }
                 let error = SequencerError::Store(Arc::new(error));
                 for Waiting { done, verdict, .. } in group.waiting {
                     if full && verdict {
