@@ -111,7 +111,7 @@ fn older_than(evidence: &Evidence, age: &str) -> anyhow::Result<Vec<Range<u64>>>
         }
     }
     match bounds {
-        Some((low, high)) => Ok(vec![low..high + 1]),
+        Some((low, high)) => Ok(std::iter::once(low..high + 1).collect()),
         None => Err(BadInput("--older-than: no verdict in this ledger is that old".into()).into()),
     }
 }

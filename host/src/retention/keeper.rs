@@ -208,7 +208,7 @@ impl Keeper {
             return Ok(None);
         }
         let named = vec![(ERASED_TO.to_owned(), Some(to.to_be_bytes().to_vec()))];
-        Ok(Some(self.sequencer.erase_blocking(vec![from..to], reason, named)?.payloads))
+        Ok(Some(self.sequencer.erase_blocking(std::iter::once(from..to).collect(), reason, named)?.payloads))
     }
 
     /// Removes some of the oldest entries below `covered` that were made before `cutoff`; false when there are none.

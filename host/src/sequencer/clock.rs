@@ -1,5 +1,7 @@
 //! The clocks that an entry's header carries.
 
+use picket_ledger::Entry;
+use picket_store::{Reader, StoreError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Wall clock, boot clock and boot id of this machine.
@@ -55,8 +57,18 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Goes on from the clocks in the header of an entry: the clock may have been set while the box was down.
-    pub(super) fn seed(&mut self, wall_ms: u64, monotonic_ns: u64, boot: [u8; 16]) {
+    /// Goes on from the clocks of the last entry: they may have been set while the box was down.
+    pub(super) fn of_last(reader: &Reader) -> Result<Self, StoreError> {
+        let mut steps = Self::default();
+        if let Some(last) = reader.size().checked_sub(1).filter(|last| *last >= reader.pruned_to())
+            && let Ok(entry) = Entry::decode(&reader.entry(last)?)
+        {
+            steps.seed(entry.wall_ms, entry.monotonic_ns, entry.boot);
+        }
+        Ok(steps)
+    }
+
+    fn seed(&mut self, wall_ms: u64, monotonic_ns: u64, boot: [u8; 16]) {
         self.last = Some((offset(wall_ms, monotonic_ns), boot));
     }
 

@@ -3,6 +3,7 @@
 
 use super::writer::{Group, State};
 use super::{Done, SequencerError};
+use crate::config::OnFull;
 use picket_ledger::entry::{Body, Drop, Erase, TimeAnchor};
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub struct Erased {
 impl State {
     /// Puts into a new group what happened since the last one: the clock was set, verdicts were dropped.
     pub(super) fn tell(&mut self, group: &mut Group) {
-        let now = self.read_clock();
+        let now = self.clock.read();
         self.steps.observe(&now);
         let step_ms = std::mem::take(&mut self.steps.unrecorded);
         if step_ms != 0 {
@@ -69,13 +70,13 @@ impl State {
         if !std::mem::take(&mut self.reserve_released) {
             return;
         }
-        let room = self.log.disk_usage().is_ok_and(|usage| usage.free > self.reserve_bytes().saturating_mul(2));
+        let room = self.log.disk_usage().is_ok_and(|usage| usage.free > self.settings.reserve.saturating_mul(2));
         self.reserve_released = !(room && self.log.restore_reserve().unwrap_or(false));
     }
 
     /// Answers for a verdict that cannot be recorded, as the policy says.
     pub(super) fn no_room(&mut self, done: Done, error: &SequencerError) {
-        if !self.drops() {
+        if self.settings.on_full == OnFull::Block {
             return done(Err(error.clone()));
         }
         self.dropped += 1;
@@ -85,7 +86,7 @@ impl State {
 
     /// Records an erasure, then does it.
     pub(super) fn erase(&mut self, erasure: &Erasure) -> Result<Erased, SequencerError> {
-        let ranges = checked(&erasure.ranges, self.next_invocation())?;
+        let ranges = checked(&erasure.ranges, self.invocations.next())?;
         let reader = self.log.reader();
         let mut group = Group::default();
         group.named.clone_from(&erasure.named);

@@ -8,12 +8,14 @@
 //! cutting off the end of a ledger is noticed after at most one heartbeat interval.
 
 mod clock;
+mod counters;
 mod doubt;
 mod invocation;
 mod keeping;
 mod opening;
 mod writer;
 
+pub use counters::Counters;
 pub use keeping::{Erased, MAX_ERASE_INVOCATIONS, MAX_ERASE_RANGES};
 
 use crate::config;
@@ -26,7 +28,7 @@ use picket_store::{Reader, StoreError};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
@@ -101,23 +103,6 @@ enum Command {
     /// Hand over to a new key; all steps in earnest, fewer to play a crash.
     Rotate(Step, oneshot::Sender<Result<Rotated, SequencerError>>),
     Stop,
-}
-
-/// Counters, for metrics.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Entries committed since the start.
-    pub entries: AtomicU64,
-    /// Commits since the start; `entries / commits` is the group size.
-    pub commits: AtomicU64,
-    /// Time spent in commits, in nanoseconds.
-    pub commit_nanos: AtomicU64,
-    /// Commits that failed.
-    pub failures: AtomicU64,
-    /// Verdicts that went out without an entry.
-    pub dropped: AtomicU64,
-    /// Payloads erased since the start.
-    pub erased: AtomicU64,
 }
 
 /// Handle to the writer thread.
@@ -197,7 +182,7 @@ impl Sequencer {
         writer.record_opening(&opening)?;
         crate::keys::Reopening::end(data)?;
         writer.finish_erasure()?;
-        let over_budget = writer.over_budget();
+        let over_budget = writer.over_budget.clone();
         let invocations = writer.invocations();
         let thread = std::thread::Builder::new()
             .name("ledger".into())
@@ -385,14 +370,6 @@ impl Writer {
         if self.commands.send(Command::Stop).is_ok() && self.thread.join().is_err() {
             tracing::error!("the ledger's thread panicked; the next start recovers");
         }
-    }
-}
-
-impl Counters {
-    fn committed(&self, entries: u64, nanos: u64) {
-        self.entries.fetch_add(entries, Ordering::Relaxed);
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.commit_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 }
 

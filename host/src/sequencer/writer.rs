@@ -1,6 +1,10 @@
 //! What happens on the writer's thread.
 
+mod group;
 mod rotate;
+
+pub(super) use group::Group;
+use group::{Waiting, oversized};
 
 use super::clock::{Clock, Steps};
 use super::doubt;
@@ -11,7 +15,7 @@ use crate::keys::{self, Keys};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use picket_ledger::entry::{Body, Entry, Heartbeat, MAX_FOUND, Recovery, clip_message};
 use picket_ledger::{Checkpoint, Hash, hash};
-use picket_store::{Commit, Log, MAX_NAME_BYTES, MAX_NAMED_BYTES, MAX_PAYLOAD_BYTES, Opened, Payload};
+use picket_store::{Commit, Log, Opened, Payload};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,11 +38,11 @@ pub(super) struct State {
     incarnation: u32,
     /// Where the newest checkpoint is put as well.
     witness: Option<PathBuf>,
-    settings: config::Ledger,
+    pub(super) settings: config::Ledger,
     keys: Keys,
     /// When the present key has lived long enough.
     rotate_at: Option<Instant>,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) steps: Steps,
     /// Verdicts that went out without an entry and are in no drop entry yet. Only here: after SIGKILL their invocation
     /// ids are holes that the recovery entry names, without this count.
@@ -46,7 +50,7 @@ pub(super) struct State {
     pub(super) over_budget: Arc<AtomicBool>,
     /// The reserve was given up and is not set aside again yet.
     pub(super) reserve_released: bool,
-    invocations: Arc<Invocations>,
+    pub(super) invocations: Arc<Invocations>,
     pub(super) counters: Arc<Counters>,
     signed: watch::Sender<u64>,
     /// Size that the newest checkpoint covers.
@@ -55,26 +59,6 @@ pub(super) struct State {
     unsigned_since: Option<Instant>,
     last_entry: Instant,
     first_invocation: u64,
-}
-
-/// One group on its way into a commit.
-#[derive(Default)]
-pub(super) struct Group {
-    pub(super) entries: Vec<Vec<u8>>,
-    payloads: Vec<Payload>,
-    pub(super) named: Vec<(String, Option<Vec<u8>>)>,
-    waiting: Vec<Waiting>,
-    bytes: usize,
-    /// What the group's own entries tell: taken back when it fails.
-    pub(super) step_ms: i64,
-    pub(super) dropped: u64,
-}
-
-struct Waiting {
-    placed: Placed,
-    done: Done,
-    /// A verdict, which the policy for a full disk is about.
-    verdict: bool,
 }
 
 impl State {
@@ -116,7 +100,7 @@ impl State {
             keys,
             rotate_at,
             clock: Clock::new(),
-            steps: last_clocks(&reader).map_err(store)?,
+            steps: Steps::of_last(&reader).map_err(store)?,
             dropped: 0,
             over_budget: Arc::default(),
             reserve_released: false,
@@ -131,26 +115,6 @@ impl State {
         };
         state.signed.send_replace(signed_size);
         Ok((state, opening))
-    }
-
-    pub(super) fn over_budget(&self) -> Arc<AtomicBool> {
-        self.over_budget.clone()
-    }
-
-    pub(super) fn read_clock(&self) -> super::clock::Reading {
-        self.clock.read()
-    }
-
-    pub(super) fn drops(&self) -> bool {
-        self.settings.on_full == config::OnFull::Drop
-    }
-
-    pub(super) fn reserve_bytes(&self) -> u64 {
-        self.settings.reserve
-    }
-
-    pub(super) fn next_invocation(&self) -> u64 {
-        self.invocations.next()
     }
 
     pub(super) fn invocations(&self) -> Arc<Invocations> {
@@ -424,30 +388,4 @@ impl State {
         // A crash before this commit makes the next start a recovery, which claims nothing false.
         let _logged = self.commit(group, true, false);
     }
-}
-
-/// The clocks of the last entry.
-fn last_clocks(reader: &picket_store::Reader) -> Result<Steps, picket_store::StoreError> {
-    let mut steps = Steps::default();
-    if let Some(last) = reader.size().checked_sub(1).filter(|last| *last >= reader.pruned_to())
-        && let Ok(entry) = Entry::decode(&reader.entry(last)?)
-    {
-        steps.seed(entry.wall_ms, entry.monotonic_ns, entry.boot);
-    }
-    Ok(steps)
-}
-
-/// What the store would refuse for its size.
-fn oversized(payload: Option<&(u64, Vec<u8>)>, named: &[(String, Option<Vec<u8>>)]) -> Option<SequencerError> {
-    let too_large = |what: &str, bytes: usize, limit: usize| {
-        let message = format!("{what} has {bytes} bytes; at most {limit} are kept");
-        (bytes > limit).then_some(SequencerError::Entry(message))
-    };
-    let payload = payload.and_then(|(_, bytes)| too_large("the payload", bytes.len(), MAX_PAYLOAD_BYTES));
-    let values = named.iter().filter_map(|(name, value)| Some((name, value.as_ref()?.len())));
-    let mut values = values.filter_map(|(name, bytes)| {
-        too_large("a name", name.len(), MAX_NAME_BYTES)
-            .or_else(|| too_large(&format!("the value `{name}`"), bytes, MAX_NAMED_BYTES))
-    });
-    payload.or_else(|| values.next())
 }

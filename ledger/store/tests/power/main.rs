@@ -1,4 +1,5 @@
-//! Losses of power, simulated on the real path of the store, sled included.
+//! Losses of power, simulated on the real path of the store, sled included. It has over 400 lines because the recorded run,
+//! its losses and the syncs that are forgotten on purpose read as one.
 //!
 //! A run of the store on real files is recorded: every call that changes a file, and every sync (`recorder.rs`, `calls.rs`). For
 //! each of many moments of it, a disk is made up on which everything that was not synced may be lost, torn, or in
