@@ -117,3 +117,39 @@ fn the_service_syncs_by_itself_and_on_request() {
     service.stop();
     server.stop();
 }
+
+#[test]
+fn a_box_that_is_killed_while_it_syncs_loses_nothing_and_sends_nothing_twice() {
+    let edge = EdgeBox::new();
+    let auditor = Auditor::new();
+    let server = auditor.serve();
+    edge.configure(&auditor.section(&server.address));
+    let mut kills = 0;
+    for round in 0..12_u64 {
+        let ids: Vec<String> = (0..25).map(|n| format!("r{round}-{n}")).collect();
+        edge.judge(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        if round == 0 {
+            auditor.enrol(&edge);
+        }
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_picket"))
+            .args(["sync", "--once"])
+            .current_dir(edge.path("."))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Another moment in each round: before the first request, in the middle, after the receipt.
+        std::thread::sleep(Duration::from_millis(round * 9));
+        kills += u64::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    edge.picket(&["sync", "--once"]).ok();
+    let report = &edge.picket(&["--json", "sync", "--once"]).json()[0];
+    assert_eq!((&report["acknowledged"], &report["segments"]), (&report["signed"], &0.into()), "{report}");
+    server.stop();
+    let verified = &auditor.run(&["verify", "--json"]).json()[0];
+    assert_eq!((&verified["verified"], &verified["boxes"][0]["size"]), (&true.into(), &report["signed"]), "{verified}");
+    edge.picket(&["verify", "data", "--auditor-key", &auditor.key]).ok();
+    assert!(kills > 0);
+}

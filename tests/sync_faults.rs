@@ -54,9 +54,8 @@ impl Edge {
     }
 
     fn uplink(&self, url: &str, auditor: &Auditor, compress: bool) -> Uplink {
-        let mut options = ClientOptions::default();
-        options.url = url.to_owned();
-        options.timeout = Duration::from_secs(5);
+        let timeout = Duration::from_secs(5);
+        let options = ClientOptions { url: url.to_owned(), timeout, ..ClientOptions::default() };
         let mut client = Client::new(&options).unwrap();
         if !compress {
             client = client.uncompressed();
