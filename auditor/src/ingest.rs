@@ -28,7 +28,7 @@
 //! | has a package whose proof does not hold | 422; *invalid* when the very same comes again |
 //! | is complete | the segment is made of head, entries and checkpoint, treated as one that was brought, 200 with the receipt |
 //!
-//! **A segment** that somebody brings (`POST /v1/segments`, `picket-auditor ingest`: a box without a link) is verified
+//! **A segment** that somebody brings (`POST /v1/segments`: a box without a link) is verified
 //! alone first: canonical bytes, the box's signature, and a frontier and entries that lead to the signed root. If its
 //! signature holds and its entries do not, the box (or the way) altered it: `invalid`, 422. A bad signature proves
 //! nothing about the box and leaves no more than a count. Then the signed checkpoint must not contradict what is held:
