@@ -153,3 +153,40 @@ fn a_box_that_is_killed_while_it_syncs_loses_nothing_and_sends_nothing_twice() {
     edge.picket(&["verify", "data", "--auditor-key", &auditor.key]).ok();
     assert!(kills > 0);
 }
+
+/// Entries go by age, behind the receipt: what remains still verifies, and everything that reads goes on from there.
+#[test]
+fn a_ledger_that_was_pruned_behind_its_receipt_still_verifies() {
+    let edge = EdgeBox::new();
+    let auditor = Auditor::new();
+    let server = auditor.serve();
+    let ids: Vec<String> = (0..700).map(|number| format!("i{number}")).collect();
+    edge.judge(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    auditor.enrol(&edge);
+    edge.configure(&format!("{}\n[ledger]\nkeep_entries = \"1ms\"\n", auditor.section(&server.address)));
+    edge.picket(&["sync", "--once"]).ok();
+    let service = serve(&edge);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let pruned = loop {
+        let head = &edge.picket(&["--json", "log", "--limit", "1", "--from", "0"]).json()[0];
+        let first = head["index"].as_u64().unwrap();
+        if first >= 512 {
+            break first;
+        }
+        assert!(Instant::now() < deadline, "nothing was pruned within a minute: {head}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert_eq!(pruned % 256, 0);
+    service.stop();
+    let verified = edge.picket(&["--json", "verify", "data", "--auditor-key", &auditor.key]);
+    assert_eq!((verified.code, &verified.json()[0]["pruned_to"]), (0, &pruned.into()), "{verified:#?}");
+    edge.picket(&["trace", "i699"]).ok();
+    edge.picket(&["prove", "i699", "-o", "p.tlog-proof"]).ok();
+    edge.picket(&["verify", "p.tlog-proof", "--key", &edge.public_key()]).ok();
+    edge.picket(&["show", "3"]).fails(2, "entries below");
+    // The auditor's time was recorded when the receipt was used.
+    assert!(!edge.picket(&["--json", "log", "--limit", "0", "--kind", "time-anchor"]).json().is_empty());
+    auditor.run(&["verify"]).ok();
+    assert!(auditor.run(&["trace", "i3", "--json"]).stdout.contains("i3"), "the auditor has what the box removed");
+    server.stop();
+}

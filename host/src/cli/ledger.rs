@@ -77,6 +77,12 @@ pub(super) fn open(data: &Path) -> anyhow::Result<Evidence> {
 /// The entry that `id` means, or an error that says how to find it.
 pub(super) fn find_entry(evidence: &Evidence, id: &str) -> anyhow::Result<Found> {
     let query = Query::parse(id);
-    find(evidence, &query)?
-        .ok_or_else(|| BadInput(format!("there is no {query} in this ledger; `picket log` lists what there is")).into())
+    if let Some(found) = find(evidence, &query)? {
+        return Ok(found);
+    }
+    let gone = match evidence.head()?.pruned_to {
+        0 => "`picket log` lists what there is".to_owned(),
+        pruned => format!("entries below {pruned} were removed behind a receipt, so ask the auditor for older ones"),
+    };
+    Err(BadInput(format!("there is no {query} in this ledger; {gone}")).into())
 }

@@ -45,7 +45,8 @@ impl Ledger for FolderLedger {
     fn head(&self) -> Result<Head, EvidenceError> {
         let checkpoint = self.reader.latest_checkpoint()?.map(|checkpoint| checkpoint.text);
         let origin = checkpoint.as_deref().map(origin_of).unwrap_or_default();
-        Ok(Head { origin, size: self.reader.size(), root: self.reader.root(), checkpoint })
+        let pruned_to = self.reader.pruned_to();
+        Ok(Head { origin, size: self.reader.size(), pruned_to, root: self.reader.root(), checkpoint })
     }
 
     fn entries(&self, range: Range<u64>) -> Result<Vec<Vec<u8>>, EvidenceError> {

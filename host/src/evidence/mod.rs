@@ -43,6 +43,8 @@ pub struct Head {
     pub origin: String,
     /// Entries.
     pub size: u64,
+    /// Entries below this index were removed, behind a receipt of the auditor.
+    pub pruned_to: u64,
     /// Root of the tree over them.
     pub root: Hash,
     /// The newest checkpoint, a signed note. It may cover less than `size`.
@@ -200,7 +202,14 @@ impl Evidence {
 
     /// The entries of `range` with their indexes, read piece by piece. Ends early where the ledger does.
     pub fn entries(&self, range: Range<u64>) -> Entries<'_> {
-        Entries { evidence: self, next: range.start, end: range.end, piece: Vec::new().into_iter(), done: false }
+        Entries {
+            evidence: self,
+            next: range.start,
+            end: range.end,
+            piece: Vec::new().into_iter(),
+            begun: false,
+            done: false,
+        }
     }
 
     /// One entry's bytes.
@@ -270,6 +279,8 @@ pub struct Entries<'a> {
     next: u64,
     end: u64,
     piece: std::vec::IntoIter<Vec<u8>>,
+    /// What was removed from the start of the ledger has been passed over.
+    begun: bool,
     done: bool,
 }
 
@@ -277,6 +288,16 @@ impl Iterator for Entries<'_> {
     type Item = Result<(u64, Vec<u8>), EvidenceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if !self.begun {
+            match self.evidence.ledger.head() {
+                Ok(head) => self.next = self.next.max(head.pruned_to),
+                Err(error) => {
+                    self.done = true;
+                    return Some(Err(error));
+                }
+            }
+            self.begun = true;
+        }
         if self.done || self.next >= self.end {
             return None;
         }

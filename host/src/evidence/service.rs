@@ -174,12 +174,14 @@ impl Ledger for ControlClient {
         struct HeadAnswer {
             origin: String,
             size: u64,
+            pruned_to: u64,
             root: String,
             checkpoint: Option<String>,
         }
         let answer: HeadAnswer = json(&self.get("/v1/ledger/head")?)?;
         let root = from_hex(&answer.root).map_err(|_| EvidenceError::Answer("root".into()))?;
-        Ok(Head { origin: answer.origin, size: answer.size, root, checkpoint: answer.checkpoint })
+        let HeadAnswer { origin, size, pruned_to, checkpoint, .. } = answer;
+        Ok(Head { origin, size, pruned_to, root, checkpoint })
     }
 
     fn entries(&self, range: Range<u64>) -> Result<Vec<Vec<u8>>, EvidenceError> {

@@ -5,7 +5,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1/ledger/head` | `{"origin","size","root","checkpoint"}` |
+//! | `GET /v1/ledger/head` | `{"origin","size","pruned_to","root","checkpoint"}` |
 //! | `GET /v1/ledger/entries?from&to` | entries, each after its length (4 bytes, big-endian); at most 1 MiB or 4096 of them, at least one |
 //! | `GET /v1/ledger/checkpoint?at` | the first checkpoint of at least that size; 404 if there is none |
 //! | `GET /v1/ledger/proof?index&size` | the inclusion proof, 32 bytes a hash |
@@ -135,6 +135,7 @@ async fn head(State(control): State<Control>) -> Answer {
         Ok(json!({
             "origin": origin,
             "size": reader.size(),
+            "pruned_to": reader.pruned_to(),
             "root": to_hex(&reader.root()),
             "checkpoint": checkpoint,
         }))

@@ -1,4 +1,4 @@
-//! A data folder: everything in its ledger, from the first entry on.
+//! A data folder: everything in its ledger, from the first entry on that is still there.
 
 use std::path::Path;
 
@@ -20,6 +20,7 @@ const MAX_PROBLEMS: usize = 100;
 
 /// What was found in a folder.
 struct Findings {
+    pruned_to: u64,
     entries: u64,
     checkpoints: u64,
     payloads: u64,
@@ -45,7 +46,8 @@ pub(super) fn verify(path: &Path, key: Option<VerifyingKey>, auditor: Option<&Co
     let data =
         if inner { path.parent().filter(|data| !data.as_os_str().is_empty()).unwrap_or(Path::new(".")) } else { path };
     let own = key.is_none();
-    let mut findings = Findings { entries: 0, checkpoints: 0, payloads: 0, problems: Vec::new(), more: 0 };
+    let mut findings =
+        Findings { pruned_to: 0, entries: 0, checkpoints: 0, payloads: 0, problems: Vec::new(), more: 0 };
     let mut keys = match own_chain(data, key.as_ref(), kept) {
         Ok(keys) => keys,
         Err(error) => match key {
@@ -75,7 +77,7 @@ pub(super) fn verify(path: &Path, key: Option<VerifyingKey>, auditor: Option<&Co
     tell(path, &keys, own, &head, &findings, output)
 }
 
-/// Everything from the first entry on: each decodes and stands where it says; the tree over them gives the
+/// Everything from the first entry on that is there: each decodes and stands where it says; the tree over them gives the
 /// root of every checkpoint that the ledger has; each checkpoint is signed by `key`; each payload that is
 /// kept is the one that was judged.
 fn walk(
@@ -85,9 +87,11 @@ fn walk(
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let head = evidence.head()?;
-    let mut tree = CompactRange::new();
+    // What was removed is vouched for by the checkpoints of what remains: no other frontier leads to their roots.
+    let mut tree = CompactRange::from_parts(head.pruned_to, evidence.frontier(head.pruned_to)?)?;
+    findings.pruned_to = head.pruned_to;
     let mut next_checkpoint = checkpoint_from(evidence, 0, keys, findings)?;
-    for next in evidence.entries(0..head.size) {
+    for next in evidence.entries(head.pruned_to..head.size) {
         let (index, bytes) = next?;
         check_entry(evidence, index, &bytes, findings)?;
         if Header::read(&bytes).is_ok_and(|header| header.kind == Kind::KeyRotation) {
@@ -234,7 +238,22 @@ fn check_receipt(
                 tree.size()
             ),
         ),
-        Ok(_) => (),
+        Ok(receipt) if receipt.checkpoint.size < findings.pruned_to => findings.add(
+            None,
+            format!(
+                "GAP: entries below {} were removed, and the auditor signed for {}",
+                findings.pruned_to, receipt.checkpoint.size
+            ),
+        ),
+        Ok(receipt) => {
+            let size = receipt.checkpoint.size;
+            if CompactRange::from_parts(size, evidence.frontier(size)?)?.root() != receipt.checkpoint.root {
+                findings.add(
+                    size.checked_sub(1),
+                    format!("FORK: the auditor signed for {size} entries with another root; keep both ledgers"),
+                );
+            }
+        }
     }
     Ok(())
 }
@@ -250,6 +269,7 @@ fn tell(path: &Path, keys: &KeyChain, own: bool, head: &Value, findings: &Findin
             "what": "data folder",
             "path": path.display().to_string(),
             "head": head,
+            "pruned_to": findings.pruned_to,
             "entries": findings.entries,
             "checkpoints": findings.checkpoints,
             "payloads": findings.payloads,
@@ -280,6 +300,12 @@ fn tell(path: &Path, keys: &KeyChain, own: bool, head: &Value, findings: &Findin
         if keys.epochs().len() > 1 {
             let epoch = keys.current_epoch();
             print(format_args!("  key {} from entry {} on: {}", epoch.number, epoch.start, epoch.key))?;
+        }
+        if findings.pruned_to > 0 {
+            print(format_args!(
+                "  Entries below {} were removed from here behind a receipt; the auditor has them.",
+                findings.pruned_to
+            ))?;
         }
         if own {
             print(
