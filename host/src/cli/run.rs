@@ -50,7 +50,8 @@ async fn serve(config: &Config, service: &Service, listener: TcpListener) -> any
     let address = listener.local_addr()?;
     let gateway = Gateway::new(service.edge.clone(), service.workers.clone(), config.edge.max_inference, sync.clone());
     let sequencer = service.edge.sequencer().cloned().context("the service has no ledger")?;
-    let control = Control { sequencer, sync: sync.clone() };
+    let lookup = service.lookup().context("the service has no ledger")?;
+    let control = Control { sequencer, lookup, sync: sync.clone() };
     let control = socket::serve(&config.edge.data, control).context("the control socket")?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let router = gateway.clone().router();

@@ -1,12 +1,15 @@
 //! The ledger of a data folder that no other process holds.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use picket_ledger::Hash;
+use picket_store::lookup::{Lookup, Query as Selection, Select};
 use picket_store::{Log, Options, Reader, StoreError};
 
-use super::{EvidenceError, Head, Ledger, origin_of};
+use super::{EvidenceError, Head, LOOKUP_FOLDER, Ledger, Piece, origin_of};
 
 /// Entries are read to the end of a tile of the store at most: with usual entries 100 KiB, with the largest 64 MiB.
 const PIECE_ENTRIES: u64 = 256;
@@ -14,8 +17,15 @@ const PIECE_ENTRIES: u64 = 256;
 /// Page cache while only reading, in bytes.
 const CACHE_BYTES: u64 = 16 << 20;
 
+/// How long a command brings the index up to date before it answers; it goes on with what there is then.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
 pub(super) struct FolderLedger {
     reader: Reader,
+    /// Where the index is; `None` if somebody else in this process has the ledger open.
+    folder: Option<PathBuf>,
+    /// Opened by the first question that it can answer.
+    lookup: OnceLock<Lookup>,
     /// Keeps the folder locked while its reader is used; `None` if somebody else in this process has it open.
     _log: Option<Log>,
 }
@@ -29,7 +39,8 @@ impl FolderLedger {
                 for repair in &opened.repaired {
                     tracing::warn!("the ledger was mended on opening: {repair}");
                 }
-                Ok(Self { reader: log.reader(), _log: Some(log) })
+                let folder = Some(ledger.join(LOOKUP_FOLDER));
+                Ok(Self { reader: log.reader(), folder, lookup: OnceLock::new(), _log: Some(log) })
             }
             Err(StoreError::Locked { pid, .. }) => Err(EvidenceError::Held { path: ledger.to_owned(), pid }),
             Err(error) => Err(error.into()),
@@ -37,7 +48,20 @@ impl FolderLedger {
     }
 
     pub(super) fn of(reader: Reader) -> Self {
-        Self { reader, _log: None }
+        Self { reader, folder: None, lookup: OnceLock::new(), _log: None }
+    }
+
+    fn lookup(&self) -> Option<&Lookup> {
+        let folder = self.folder.as_ref()?;
+        Some(self.lookup.get_or_init(|| {
+            let lookup = Lookup::open(self.reader.clone(), folder);
+            let begun = Instant::now();
+            // Without a file that can be written, what no index speaks of is read entry by entry.
+            if let Err(error) = lookup.catch_up(|_| begun.elapsed() < CATCH_UP) {
+                tracing::debug!(%error, "the index beside the ledger is not brought up to date");
+            }
+            lookup
+        }))
     }
 }
 
@@ -56,6 +80,14 @@ impl Ledger for FolderLedger {
             return Ok(Vec::new());
         }
         Ok(self.reader.read(range.start..end)?)
+    }
+
+    fn select(&self, query: &Selection, limit: usize) -> Result<Piece, EvidenceError> {
+        let select = match self.lookup() {
+            Some(lookup) => lookup.select(query.clone()),
+            None => Select::scan(&self.reader, query.clone()),
+        };
+        Ok(Piece::take(select, query.newest_first, limit)?)
     }
 
     fn checkpoint_at_or_after(&self, size: u64) -> Result<Option<String>, EvidenceError> {

@@ -11,6 +11,7 @@ mod find;
 mod folder;
 mod payload;
 mod prove;
+mod select;
 mod service;
 mod verify;
 
@@ -19,6 +20,8 @@ pub use export::export;
 pub use find::{Found, Query, decode, find};
 pub use payload::{PayloadCheck, StoredPayload};
 pub use prove::{bundle, bundle_under, newest_checkpoint};
+pub(crate) use select::SelectRequest;
+pub use select::{CAUSES, DECISIONS, Piece, Selected, cause_named, decision_named, kind_named};
 pub use service::{ControlClient, Recorded};
 pub use verify::{MAX_FILE_BYTES, Verified, VerifyError, verify_file};
 
@@ -26,12 +29,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use picket_ledger::Hash;
+pub use picket_store::lookup::{Hit, Id, Query as Selection};
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
 /// The ledger in a data folder.
 pub const LEDGER_FOLDER: &str = "ledger";
+
+/// The index beside the ledger, inside of its folder.
+pub const LOOKUP_FOLDER: &str = "lookup";
 
 /// The name under which the newest verified receipt is stored.
 pub const RECEIPT_NAME: &str = "sync/receipt";
@@ -130,6 +137,8 @@ trait Ledger: Send {
     fn head(&self) -> Result<Head, EvidenceError>;
     /// At least one entry if `from < to` and they exist; fewer than asked when they are large.
     fn entries(&self, range: Range<u64>) -> Result<Vec<Vec<u8>>, EvidenceError>;
+    /// Some of the entries that fit, at most `limit`, and where to go on.
+    fn select(&self, query: &Selection, limit: usize) -> Result<Piece, EvidenceError>;
     fn checkpoint_at_or_after(&self, size: u64) -> Result<Option<String>, EvidenceError>;
     fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, EvidenceError>;
     fn frontier(&self, size: u64) -> Result<Vec<Hash>, EvidenceError>;
@@ -210,6 +219,13 @@ impl Evidence {
             begun: false,
             done: false,
         }
+    }
+
+    /// The entries that fit `query`, at most `limit`, without reading all the others. Each is read from the ledger and
+    /// looked at: no index is believed.
+    #[must_use]
+    pub fn select(&self, query: Selection, limit: usize) -> Selected<'_> {
+        Selected { evidence: self, query, limit, hits: Vec::new().into_iter(), done: false }
     }
 
     /// One entry's bytes.

@@ -8,7 +8,7 @@ use picket_ledger::Hash;
 use picket_ledger::hash::from_hex;
 use serde::Deserialize;
 
-use super::{CONTROL_SOCKET, EvidenceError, Head, Ledger};
+use super::{CONTROL_SOCKET, EvidenceError, Head, Ledger, Piece, SelectRequest, Selection};
 use crate::sequencer::{Erased, Rotated};
 
 /// The service answers from memory or disk, so this is generous.
@@ -192,6 +192,11 @@ impl Ledger for ControlClient {
             return Err(EvidenceError::Answer("more entries than were asked for".into()));
         }
         Ok(entries)
+    }
+
+    fn select(&self, query: &Selection, limit: usize) -> Result<Piece, EvidenceError> {
+        let request = serde_json::json!(SelectRequest::of(query, limit)).to_string();
+        Piece::decode(&self.send(self.http.post(address("/v1/ledger/select")).body(request))?.1, query)
     }
 
     fn checkpoint_at_or_after(&self, size: u64) -> Result<Option<String>, EvidenceError> {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `GET /v1/ledger/head` | `{"origin","size","pruned_to","root","checkpoint"}` |
 //! | `GET /v1/ledger/entries?from&to` | entries, each after its length (4 bytes, big-endian); at most 1 MiB or 4096 of them, at least one |
+//! | `POST /v1/ledger/select` | the entries that fit a query: where to go on (from and to, 8 bytes each), then for each its index (8 bytes), its length (4 bytes) and itself; at most 1 MiB or 4096 of them, or what is found in 500 ms |
 //! | `GET /v1/ledger/checkpoint?at` | the first checkpoint of at least that size; 404 if there is none |
 //! | `GET /v1/ledger/proof?index&size` | the inclusion proof, 32 bytes a hash |
 //! | `GET /v1/ledger/frontier?size` | the peaks of the tree of that size, 32 bytes a hash |
@@ -22,6 +23,7 @@
 //! Errors are `{"message"}`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -31,10 +33,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use picket_ledger::entry::Body;
 use picket_ledger::hash::to_hex;
+use picket_store::lookup::Lookup;
 use picket_store::{Reader, StoreError};
 use serde_json::{Value, json};
 
-use crate::evidence::{Recorded, origin_of};
+use crate::evidence::{Piece, Recorded, SelectRequest, origin_of};
 use crate::provenance::{MAX_DOCUMENT_BYTES, parse_record, record_kind};
 use crate::sequencer::{Sequencer, SequencerError};
 use crate::sync::SyncHandle;
@@ -53,6 +56,8 @@ const TILE: u64 = 256;
 pub struct Control {
     /// Takes records.
     pub sequencer: Sequencer,
+    /// Finds entries.
+    pub lookup: Arc<Lookup>,
     /// `None` without an auditor in the configuration.
     pub sync: Option<SyncHandle>,
 }
@@ -62,6 +67,7 @@ pub fn router(control: Control) -> Router {
     Router::new()
         .route("/v1/ledger/head", get(head))
         .route("/v1/ledger/entries", get(entries))
+        .route("/v1/ledger/select", post(select))
         .route("/v1/ledger/checkpoint", get(checkpoint))
         .route("/v1/ledger/proof", get(proof))
         .route("/v1/ledger/frontier", get(frontier))
@@ -170,6 +176,16 @@ fn piece(reader: &Reader, range: Range<u64>) -> Result<Vec<u8>, Refusal> {
         }
     }
     Ok(body)
+}
+
+async fn select(State(control): State<Control>, body: Bytes) -> Answer {
+    let request: SelectRequest = serde_json::from_slice(&body).map_err(|error| Refusal::bad(error.to_string()))?;
+    let (query, limit) = request.query().map_err(Refusal::bad)?;
+    let lookup = Arc::clone(&control.lookup);
+    let newest_first = query.newest_first;
+    let work = move || Piece::take(lookup.select(query), newest_first, limit);
+    let piece = tokio::task::spawn_blocking(work).await.map_err(Refusal::fault)?.map_err(Refusal::store)?;
+    Ok(bytes_answer(piece.encode()))
 }
 
 async fn checkpoint(State(control): State<Control>, RawQuery(query): RawQuery) -> Answer {

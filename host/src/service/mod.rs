@@ -2,6 +2,7 @@
 //!
 //! Both `picket run` and `picket check` are a way of handing inferences to a [`Service`].
 
+mod indexing;
 mod metrics;
 mod provenance;
 mod workers;
@@ -11,14 +12,17 @@ pub use workers::{Job, Outcome, ProcessError, Respond, Workers};
 
 use crate::config::Config;
 use crate::detectors::{self, Detectors, Feeder, OnAlarm};
+use crate::evidence::{LEDGER_FOLDER, LOOKUP_FOLDER};
 use crate::keys::{self, KeyError};
 use crate::pipeline::{self, InForce, Pipeline, PipelineError};
 use crate::retention::{Keeper, Keeping};
 use crate::sequencer::{Opening, Sequencer, SequencerError, Writer};
+use indexing::Indexing;
 use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions};
 use picket_ledger::entry::{self, Body};
 use picket_ledger::note::VerifyingKey;
 use picket_ledger::receipt::CosignerKey;
+use picket_store::lookup::Lookup;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -101,6 +105,7 @@ pub struct Service {
     threads: workers::Threads,
     watching: provenance::Watching,
     keeping: Option<Keeping>,
+    indexing: Option<Indexing>,
     writer: Option<Writer>,
 }
 
@@ -161,6 +166,12 @@ impl Service {
             .transpose()
             .map_err(ServiceError::Thread)
             .inspect_err(|_| start.abandon())?;
+        let indexing = sequencer
+            .as_ref()
+            .map(|sequencer| Indexing::start(sequencer.reader(), &data.join(LEDGER_FOLDER).join(LOOKUP_FOLDER)))
+            .transpose()
+            .map_err(ServiceError::Thread)
+            .inspect_err(|_| start.abandon())?;
         let edge = Arc::new(Edge {
             pipeline,
             detectors,
@@ -173,12 +184,18 @@ impl Service {
             .inspect_err(|_| start.abandon())?;
         let Started { writer, feeder } = start;
         let Some(feeder) = feeder else { return Err(ServiceError::Thread(std::io::Error::other("no detectors"))) };
-        Ok(Self { edge, workers, opening, key, feeder, threads, watching, keeping, writer })
+        Ok(Self { edge, workers, opening, key, feeder, threads, watching, keeping, indexing, writer })
     }
 
     /// Hands detectors every row that waits for a batch to fill.
     pub fn flush_detectors(&self) {
         self.feeder.flush();
+    }
+
+    /// The index beside the ledger; none in a dry run.
+    #[must_use]
+    pub fn lookup(&self) -> Option<Arc<Lookup>> {
+        self.indexing.as_ref().map(Indexing::lookup)
     }
 
     /// Judges what was handed over, then detectors, then the ledger: nothing that was accepted is lost.
@@ -188,6 +205,9 @@ impl Service {
         self.watching.stop();
         if let Some(keeping) = self.keeping {
             keeping.stop();
+        }
+        if let Some(indexing) = self.indexing {
+            indexing.stop();
         }
         self.feeder.stop();
         if let Some(writer) = self.writer {
