@@ -26,6 +26,11 @@ impl Lines {
         Ok(writeln!(self.out, "{}", safe_json(value))?)
     }
 
+    /// Hands over what was printed so far.
+    pub(super) fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.out.flush()?)
+    }
+
     pub(super) fn end(mut self) -> anyhow::Result<()> {
         Ok(self.out.flush()?)
     }

@@ -1,9 +1,8 @@
 //! Finding one entry by what people call it.
 
 use picket_ledger::Entry;
-use picket_ledger::entry::{Body, Header, Kind};
 
-use super::{Evidence, EvidenceError};
+use super::{Evidence, EvidenceError, Id, Selection};
 
 /// How an entry is named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +11,7 @@ pub enum Query {
     Index(u64),
     /// `#17`: the verdict on this invocation.
     Invocation(u64),
-    /// Anything else, or `id:17`: the newest verdict on the inference with this id.
+    /// Anything else, or `id:17`: the newest verdict on the inference with this id, or with this trace id.
     Inference(String),
 }
 
@@ -66,32 +65,19 @@ pub fn find(evidence: &Evidence, query: &Query) -> Result<Option<Found>, Evidenc
         let entry = decode(*index, &bytes)?;
         return Ok(Some(Found { index: *index, bytes, entry, others: Vec::new() }));
     }
-    let mut found: Option<Found> = None;
-    for next in evidence.entries(0..u64::MAX) {
-        let (index, bytes) = next?;
-        if !matches!(Header::read(&bytes), Ok(Header { kind: Kind::Verdict, .. })) {
-            continue;
-        }
-        let entry = decode(index, &bytes)?;
-        let Body::Verdict(verdict) = &entry.body else { continue };
-        let fits = match query {
-            Query::Invocation(invocation) => verdict.invocation == *invocation,
-            Query::Inference(id) => verdict.inference_id == *id,
-            Query::Index(_) => false,
-        };
-        if fits {
-            let mut others = Vec::new();
-            if let Some(older) = found.take() {
-                others = older.others;
-                others.push(older.index);
-                if others.len() > MAX_OTHERS {
-                    others.remove(0);
-                }
-            }
-            found = Some(Found { index, bytes, entry, others });
-        }
-    }
-    Ok(found)
+    let mut selection = Selection::default();
+    selection.id = match query {
+        Query::Invocation(invocation) => Some(Id::Invocation(*invocation)),
+        Query::Inference(id) => Some(Id::Text(id.clone())),
+        Query::Index(_) => None,
+    };
+    selection.newest_first = true;
+    let mut hits = evidence.select(selection, MAX_OTHERS + 1);
+    let Some(newest) = hits.next().transpose()? else { return Ok(None) };
+    let mut others = hits.map(|hit| hit.map(|hit| hit.index)).collect::<Result<Vec<u64>, _>>()?;
+    others.reverse();
+    let entry = decode(newest.index, &newest.bytes)?;
+    Ok(Some(Found { index: newest.index, bytes: newest.bytes, entry, others }))
 }
 
 /// Decodes the entry at `index`.
