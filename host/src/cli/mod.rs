@@ -45,7 +45,7 @@ enum Command {
     /// Judge JSONL inferences from a file or standard input.
     Check(check::Args),
     /// List what the ledger holds.
-    Log(log::Args),
+    Log(Box<log::Args>),
     /// Show one entry in full.
     Show(show::Args),
     /// Show everything that stood behind one decision.
