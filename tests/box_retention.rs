@@ -39,7 +39,8 @@ fn an_erased_payload_is_gone_and_every_proof_still_holds() {
     place.picket(&["verify", "before.tlog-proof", "--key", "data/keys/box.pub"]).expect(0);
     place.picket(&["prove", "forget", "-o", "after.tlog-proof"]).expect(0);
     place.picket(&["verify", "after.tlog-proof", "--key", "data/keys/box.pub"]).expect(0);
-    assert_eq!(place.verdict("forget")["invocation"], 2);
+    // Two workers: either of the two verdicts may stand last.
+    assert!([1, 2].contains(&place.verdict("forget")["invocation"].as_u64().unwrap()));
     // Again finds nothing, and says so in the ledger as well.
     let again = place.picket(&["--json", "erase", "#1", "--reason", "again"]).expect(0).json();
     assert_eq!(again[0]["payloads"], 0);
