@@ -48,6 +48,16 @@ fn an_erased_payload_is_gone_and_every_proof_still_holds() {
 }
 
 #[test]
+fn an_id_that_was_used_often_is_erased_to_the_last() {
+    let place = Place::new("retention = \"all\"", "");
+    place.check(&inference("often", SECRET).repeat(130)).expect(0);
+    let erased = place.picket(&["--json", "erase", "often", "--reason", "all of it"]).expect(0).json();
+    assert_eq!(erased[0]["payloads"], 130);
+    assert_gone(&place.path("data/ledger"), SECRET);
+    place.verify();
+}
+
+#[test]
 fn an_erasure_that_names_nothing_is_refused_by_name() {
     let place = Place::new("retention = \"all\"", "");
     place.check(&inference("a", "hello")).expect(0);

@@ -4,19 +4,20 @@ use std::ops::Range;
 
 use picket_ledger::Entry;
 use picket_ledger::entry::Body;
+use picket_store::lookup::Id;
 use serde_json::json;
 
 use super::ledger::{LedgerArgs, find_entry};
 use super::text::safe_json;
 use super::{Answer, BadInput, Exit, Output, print};
-use crate::evidence::{ControlClient, Evidence};
+use crate::evidence::{ControlClient, Evidence, Query, Selection};
 use crate::sequencer::{Erased, MAX_ERASE_INVOCATIONS, MAX_ERASE_RANGES, Sequencer};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     ledger: LedgerArgs,
-    /// Whose payloads: entry indexes, `#` and an invocation, or inference ids (every verdict with that id).
+    /// Whose payloads: entry indexes, `#` and an invocation, or inference or trace ids (every verdict with that id).
     #[arg(value_name = "ID", required_unless_present = "older_than")]
     ids: Vec<String>,
     /// Payloads of all verdicts older than this: `30d`, `12h`.
@@ -62,17 +63,21 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
 fn named(evidence: &Evidence, ids: &[String]) -> anyhow::Result<Vec<Range<u64>>> {
     let mut invocations = Vec::new();
     for id in ids {
+        // Also for an id: it says when there is none.
         let found = find_entry(evidence, id)?;
-        if matches!(crate::evidence::Query::parse(id), crate::evidence::Query::Inference(_)) {
-            for index in &found.others {
-                invocations.extend(evidence.entry(*index)?.and_then(|bytes| invocation(&bytes)));
-            }
-        }
         match &found.entry.body {
             Body::Verdict(verdict) => invocations.push(verdict.invocation),
             other => {
                 let message = format!("{id}: entry {} is a {}, which has no payload", found.index, other.kind().name());
                 return Err(BadInput(message).into());
+            }
+        }
+        if let Query::Inference(name) = Query::parse(id) {
+            // All of them: `found` names a hundred others at most.
+            let mut query = Selection::default();
+            query.id = Some(Id::Text(name));
+            for hit in evidence.select(query, usize::MAX) {
+                invocations.extend(invocation(&hit?.bytes));
             }
         }
     }
@@ -143,7 +148,7 @@ fn locally(args: &Args, ranges: Vec<Range<u64>>) -> anyhow::Result<Erased> {
     let config = args.ledger.load()?;
     let keys = crate::keys::load_or_create(&config.edge.data, &config.edge.id)?;
     let (sequencer, writer, _) = Sequencer::open(&config.edge.data, &config.edge, &config.ledger, keys)?;
-    let erased = sequencer.erase_blocking(ranges, &args.reason, Vec::new());
+    let erased = sequencer.erase_blocking(ranges, &args.reason);
     writer.stop();
     Ok(erased?)
 }

@@ -244,7 +244,7 @@ async fn erase(State(control): State<Control>, body: Bytes) -> Answer {
     let erasure: Erasure = serde_json::from_slice(&body).map_err(|error| Refusal::bad(error.to_string()))?;
     let ranges = erasure.ranges.into_iter().map(|(from, to)| from..to).collect();
     let sequencer = control.sequencer.clone();
-    let work = move || sequencer.erase_blocking(ranges, &erasure.reason, Vec::new());
+    let work = move || sequencer.erase_blocking(ranges, &erasure.reason);
     match tokio::task::spawn_blocking(work).await.map_err(Refusal::fault)? {
         Ok(erased) => Ok(json_answer(&json!(erased))),
         Err(error @ SequencerError::Entry(_)) => Err(Refusal::bad(error.to_string())),

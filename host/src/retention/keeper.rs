@@ -13,9 +13,6 @@ use picket_store::{Reader, StoreError};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Named value: payloads of invocations below this number are erased, u64, big-endian.
-const ERASED_TO: &str = "retention/erased-to";
-
 /// Named value: the cosigner's time in the last time anchor, seconds, u64, big-endian.
 const ANCHORED: &str = "retention/anchored";
 
@@ -181,12 +178,10 @@ impl Keeper {
     /// Erases the payloads of the oldest verdicts that have any and were made before `cutoff`. `None` when there are
     /// none.
     fn erase_step(&mut self, cutoff: u64, reason: &str) -> Result<Option<u64>, RetentionError> {
-        let from = number(&self.reader, ERASED_TO)?.unwrap_or(0);
         let mut at = self.searched.max(self.reader.pruned_to());
-        let mut to = from;
-        let mut found = false;
-        // Verdicts stand in the ledger nearly in the order of their invocations, so one pass finds the oldest.
-        'search: while at < self.reader.size() && !found {
+        // What was found: the lowest and the highest invocation.
+        let mut found: Option<(u64, u64)> = None;
+        'search: while at < self.reader.size() && found.is_none() {
             let end = (at + STEP).min(self.reader.size());
             for entry in self.reader.read(at..end)? {
                 let Ok(entry) = Entry::decode(&entry) else { continue };
@@ -194,21 +189,20 @@ impl Keeper {
                     break 'search;
                 }
                 let Body::Verdict(verdict) = entry.body else { continue };
-                if verdict.invocation >= from && verdict.invocation - from < MAX_ERASE_INVOCATIONS {
-                    found |= self.reader.has_payload(verdict.invocation)?;
-                    to = to.max(verdict.invocation + 1);
+                let invocation = verdict.invocation;
+                if self.reader.has_payload(invocation)? {
+                    let (low, high) = found.unwrap_or((invocation, invocation));
+                    found = Some((low.min(invocation), high.max(invocation)));
                 }
             }
-            if !found {
+            if found.is_none() {
                 self.searched = end;
             }
             at = end;
         }
-        if to == from || !found {
-            return Ok(None);
-        }
-        let named = vec![(ERASED_TO.to_owned(), Some(to.to_be_bytes().to_vec()))];
-        Ok(Some(self.sequencer.erase_blocking(std::iter::once(from..to).collect(), reason, named)?.payloads))
+        let Some((low, high)) = found else { return Ok(None) };
+        let range = low..(high + 1).min(low.saturating_add(MAX_ERASE_INVOCATIONS));
+        Ok(Some(self.sequencer.erase_blocking(std::iter::once(range).collect(), reason)?.payloads))
     }
 
     /// Removes some of the oldest entries below `covered` that were made before `cutoff`; false when there are none.

@@ -103,3 +103,31 @@ fn entries_go_by_age_only_behind_the_receipt() {
     drop(sequencer);
     writer.stop();
 }
+
+/// The count is told once, and not in an entry for each: those would take the space that the verdicts may not.
+#[test]
+fn over_the_budget_dropped_verdicts_are_counted_in_one_entry() {
+    let data = tempfile::tempdir().unwrap();
+    let on_full = crate::config::OnFull::Drop;
+    let settings = crate::config::Ledger { disk_budget: Some(1), on_full, ..settings() };
+    let (sequencer, writer, _) = open(data.path(), &settings);
+    assert!(keeper(&sequencer, &settings, data.path()).round().unwrap().over_budget);
+    let before = sequencer.reader().size();
+    for _ in 0..50 {
+        let dropped = sequencer.append_blocking(verdict(&sequencer));
+        assert!(matches!(dropped, Err(SequencerError::Dropped)), "{dropped:?}");
+    }
+    assert_eq!(sequencer.reader().size(), before);
+    let reader = sequencer.reader();
+    drop(sequencer);
+    writer.stop();
+    let entries = reader.read(before..reader.size()).unwrap();
+    let counts: Vec<u64> = entries
+        .iter()
+        .filter_map(|bytes| match Entry::decode(bytes).unwrap().body {
+            Body::Drop(drop) => Some(drop.count),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counts, [50]);
+}

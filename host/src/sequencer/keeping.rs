@@ -23,7 +23,6 @@ const ERASING: &str = "retention/erasing";
 pub(super) struct Erasure {
     pub(super) ranges: Vec<Range<u64>>,
     pub(super) reason: String,
-    pub(super) named: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// What an erasure did.
@@ -36,8 +35,10 @@ pub struct Erased {
 }
 
 impl State {
-    /// Puts into a new group what happened since the last one: the clock was set, verdicts were dropped.
-    pub(super) fn tell(&mut self, group: &mut Group) {
+    /// Puts into a new group what happened since the last one: the clock was set, and, if wanted, how many verdicts were
+    /// dropped. While the budget is reached that waits for a heartbeat or the end: an entry for each dropped verdict
+    /// would take the space that the verdict may not.
+    pub(super) fn tell(&mut self, group: &mut Group, drops: bool) {
         let now = self.clock.read();
         self.steps.observe(&now);
         let step_ms = std::mem::take(&mut self.steps.unrecorded);
@@ -45,7 +46,7 @@ impl State {
             tracing::warn!(step_ms, "the wall clock was set");
             self.place(group, Body::TimeAnchor(TimeAnchor::ClockStep { step_ms }).into(), Box::new(|_| {}));
         }
-        let count = std::mem::take(&mut self.dropped);
+        let count = if drops { std::mem::take(&mut self.dropped) } else { 0 };
         if count > 0 {
             let reason = "no space for verdict entries (ledger.on_full)".to_owned();
             self.place(group, Body::Drop(Drop { count, reason }).into(), Box::new(|_| {}));
@@ -89,7 +90,6 @@ impl State {
         let ranges = checked(&erasure.ranges, self.invocations.next())?;
         let reader = self.log.reader();
         let mut group = Group::default();
-        group.named.clone_from(&erasure.named);
         let first = self.log.size();
         let mut payloads = 0;
         let mut todo = Vec::new();

@@ -298,20 +298,14 @@ impl Sequencer {
 
     /// Erases the payloads and salts of invocations, and records that. Entries and proofs stay as they are.
     ///
-    /// At most [`MAX_ERASE_RANGES`] ranges of together at most [`MAX_ERASE_INVOCATIONS`] invocations at a time; `named`
-    /// values change with the first entry.
+    /// At most [`MAX_ERASE_RANGES`] ranges of together at most [`MAX_ERASE_INVOCATIONS`] invocations at a time.
     ///
     /// # Errors
     /// [`SequencerError`]; [`SequencerError::Entry`] for too many or empty ranges and for ids that were never given.
     /// After an error the erasure has happened, is finished at the next start, or is not recorded.
-    pub fn erase_blocking(
-        &self,
-        ranges: Vec<Range<u64>>,
-        reason: &str,
-        named: Vec<(String, Option<Vec<u8>>)>,
-    ) -> Result<Erased, SequencerError> {
+    pub fn erase_blocking(&self, ranges: Vec<Range<u64>>, reason: &str) -> Result<Erased, SequencerError> {
         let (sender, receiver) = oneshot::channel();
-        let erasure = keeping::Erasure { ranges, reason: reason.to_owned(), named };
+        let erasure = keeping::Erasure { ranges, reason: reason.to_owned() };
         self.commands.send(Command::Erase(erasure, sender)).map_err(|_| SequencerError::Closed)?;
         receiver.blocking_recv().map_err(|_| SequencerError::Closed)?
     }

@@ -147,7 +147,7 @@ impl State {
         let mut group = Group::default();
         // A crash before this commit leaves the ledger as it was found; the next start does the same again.
         group.named.push((CLEAN.to_owned(), None));
-        self.tell(&mut group);
+        self.tell(&mut group, true);
         self.place(&mut group, body.into(), Box::new(|_| {}));
         self.commit(group, true, false)
     }
@@ -171,7 +171,7 @@ impl State {
     /// Commits `first` and what waits behind it. True when a stop was among it.
     fn gather(&mut self, first: Command, commands: &Receiver<Command>) -> bool {
         let mut group = Group::default();
-        self.tell(&mut group);
+        self.tell(&mut group, !self.over_budget.load(Ordering::Relaxed));
         let mut erase = None;
         let mut prune = None;
         let mut next = Some(first);
@@ -364,8 +364,9 @@ impl State {
 
     fn idle(&mut self) {
         let mut group = Group::default();
-        self.tell(&mut group);
-        if self.last_entry.elapsed() >= self.settings.heartbeat_every {
+        let heartbeat = self.last_entry.elapsed() >= self.settings.heartbeat_every;
+        self.tell(&mut group, heartbeat || !self.over_budget.load(Ordering::Relaxed));
+        if heartbeat {
             let body = Body::Heartbeat(Heartbeat { next_invocation: self.invocations.next() });
             self.place(&mut group, body.into(), Box::new(|_| {}));
         }
@@ -382,7 +383,7 @@ impl State {
         }
         let next = self.invocations.next();
         let mut group = Group::default();
-        self.tell(&mut group);
+        self.tell(&mut group, true);
         self.place(&mut group, Body::Heartbeat(Heartbeat { next_invocation: next }).into(), Box::new(|_| {}));
         group.named.push((CLEAN.to_owned(), Some(next.to_be_bytes().to_vec())));
         // A crash before this commit makes the next start a recovery, which claims nothing false.
