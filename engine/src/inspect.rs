@@ -6,6 +6,7 @@ use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
 use wasmparser::types::TypesRef;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
+use crate::declared::Declared;
 use crate::settings::{Digest32, component_digest};
 use crate::snapshot;
 
@@ -33,6 +34,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// The world it has, as far as its exports' names say.
     pub world: Option<World>,
+    /// The limits that it asks for; `None` when it names none.
+    pub declared: Option<Declared>,
     /// Why it cannot be snapshotted; `None` when it can. Then each check configures its fresh instance anew.
     pub no_snapshot: Option<String>,
 }
@@ -96,6 +99,7 @@ pub(crate) fn survey(wasm: &[u8]) -> Result<Inspection, NotAComponent> {
         imports: Vec::new(),
         exports: Vec::new(),
         world: None,
+        declared: Declared::read(wasm)?,
         no_snapshot: None,
     };
     let mut depth = 0_usize;

@@ -24,6 +24,7 @@ mod answer;
 mod bindings;
 mod cache;
 mod call;
+mod declared;
 mod descriptor;
 mod detector;
 mod engine;
@@ -45,6 +46,7 @@ mod validator;
 mod verdict;
 
 pub use answer::MAX_MESSAGE_BYTES;
+pub use declared::{Declared, LIMITS_SECTION};
 pub use detector::Detector;
 pub use engine::{CacheOptions, Engine, EngineOptions, Reservation};
 pub use error::{Cause, EngineError, Failure, LoadError};

@@ -434,7 +434,7 @@ provenance = record(
     ("links", many(record(("relation", name), ("digest", digest)), 1024)),
     ("document", document),
 )
-guard_load = record(
+guard_load_fields = record(
     ("name", name),
     ("component", digest),
     ("settings", digest),
@@ -442,7 +442,32 @@ guard_load = record(
     ("guard_version", name),
     ("bytes", u64),
     ("start", one_of(1, 2, 3)),
+    ("signers", many(name, 16)),
+    ("statement", optional(digest)),
+    ("admitted", message),
 )
+
+
+def guard_load(value, at):
+    guard_load_fields(value, at)
+    need(value[8] is not None or not value[7], f"{at}: signers without a statement that they signed")
+
+
+guard_event_fields = record(
+    ("guard", optional(name)),
+    ("event", one_of(1, 2, 3, 4)),
+    ("component", optional(digest)),
+    ("settings", optional(digest)),
+    ("action", optional(one_of(0, 3))),
+    ("message", message),
+)
+
+
+def guard_event(value, at):
+    guard_event_fields(value, at)
+    need((value[1] == 2) == (value[4] is not None), f"{at}: an open breaker allows or blocks, and nothing else does")
+
+
 recovery = record(
     ("previous_size", u64),
     ("previous_root", digest),
@@ -479,6 +504,8 @@ BODIES = {
     14: erase,
     15: recovery,
     16: time_anchor,
+    17: guard_event,
+    18: record(("digest", digest), ("document", document)),
     32: incident,
     33: record(("origin", name), ("key", path)),
 }

@@ -7,6 +7,7 @@
 //! | [`tls`] | certificates for the way to the auditor |
 //! | [`config`] | the configuration file, checked |
 //! | [`keys`] | the box's keys on disk |
+//! | [`guards`] | components before they run: where they come from, who vouches for them |
 //! | [`inference`] | JSON in, JSON out |
 //! | [`measure`] | measurements that the host takes itself |
 //! | [`payload`] | salted commitments and stored payloads |
@@ -28,6 +29,7 @@ pub mod config;
 pub mod detectors;
 pub mod evidence;
 pub mod gateway;
+pub mod guards;
 pub mod inference;
 pub mod keys;
 pub mod measure;

@@ -7,8 +7,8 @@ mod common;
 use common::{bodies, entry, verdict};
 use picket_ledger::Entry;
 use picket_ledger::entry::{
-    Body, Decision, Drop, FailureCause, Finding, GuardResult, Header, Heartbeat, Kind, Mode, Outcome, RecordKind,
-    Verdict,
+    Body, Decision, Drop, EntryError, FailureCause, Finding, GuardEvent, GuardEventKind, GuardLoad, GuardResult,
+    Header, Heartbeat, Kind, MAX_SIGNERS, Mode, Outcome, RecordKind, Verdict,
 };
 use picket_ledger::hash::{leaf_hash, to_hex};
 use proptest::collection::vec;
@@ -16,10 +16,10 @@ use proptest::option;
 use proptest::prelude::*;
 
 /// The kind of each sample and the first half of its leaf hash.
-const GOLDEN: [&str; 19] = [
+const GOLDEN: [&str; 22] = [
     "verdict 9feb29001af0261e",
     "drift 3aa4e900426a5d39",
-    "guard-load 57274655ddda96a7",
+    "guard-load b062773cff2dfbc5",
     "config b4c3a3c55a86abc0",
     "heartbeat b76623c6fa38d152",
     "drop e0d8203fe8aad2e9",
@@ -28,6 +28,9 @@ const GOLDEN: [&str; 19] = [
     "erase 0cbcb21ee0f23806",
     "time-anchor c97211405cdc17c0",
     "time-anchor da10517853e36ace",
+    "guard-event 61d35727081eb03c",
+    "guard-event d08836b1784ed3fe",
+    "revocation e35cd3c37ad0e9d3",
     "incident 61a31d132d29318c",
     "enrolment 577fef735b7ba753",
     "model-version ed376b943cd554fd",
@@ -269,4 +272,24 @@ proptest! {
         verdict.clip();
         prop_assert!(entry(0, Body::Verdict(verdict)).encode().is_ok());
     }
+}
+
+#[test]
+fn what_an_entry_says_of_a_guard_does_not_contradict_itself() {
+    let samples = bodies();
+    let load =
+        samples.iter().find_map(|body| if let Body::GuardLoad(load) = body { Some(load) } else { None }).unwrap();
+    let unsaid = GuardLoad { statement: None, ..load.clone() };
+    assert!(matches!(entry(1, Body::GuardLoad(unsaid)).encode(), Err(EntryError::Contradiction(_))));
+    let crowd = GuardLoad { signers: vec!["x".into(); MAX_SIGNERS + 1], ..load.clone() };
+    assert!(matches!(entry(1, Body::GuardLoad(crowd)).encode(), Err(EntryError::TooMany { .. })));
+
+    let opened =
+        samples.iter().find_map(|body| if let Body::GuardEvent(event) = body { Some(event) } else { None }).unwrap();
+    for action in [None, Some(Decision::Flag), Some(Decision::Redact)] {
+        let bad = GuardEvent { action, ..opened.clone() };
+        assert!(matches!(entry(1, Body::GuardEvent(bad)).encode(), Err(EntryError::Contradiction(_))), "{action:?}");
+    }
+    let closed = GuardEvent { event: GuardEventKind::BreakerClosed, ..opened.clone() };
+    assert!(matches!(entry(1, Body::GuardEvent(closed)).encode(), Err(EntryError::Contradiction(_))));
 }

@@ -120,6 +120,9 @@ impl Edge {
             guard_version: "0.1.0".to_owned(),
             bytes: 16_384,
             start: Start::Snapshot,
+            signers: Vec::new(),
+            statement: None,
+            admitted: "unsigned allowed".to_owned(),
         }))
     }
 

@@ -118,12 +118,23 @@ pub(super) fn summary(entry: &Entry) -> String {
             record.links.len()
         ),
         Body::GuardLoad(load) => format!(
-            "{} {} {} sha256:{}",
+            "{} {} {} sha256:{} ({})",
             clean(&load.name),
             clean(&load.guard_version),
             clean(&load.world),
-            short(&to_hex(&load.component))
+            short(&to_hex(&load.component)),
+            match load.signers.as_slice() {
+                [] => clean(&load.admitted),
+                signers => format!("signed by {}", clean(&signers.join(", "))),
+            }
         ),
+        Body::GuardEvent(event) => format!(
+            "{} {}: {}",
+            event.guard.as_deref().map_or_else(|| "configuration".to_owned(), clean),
+            event.event.name(),
+            shortened(&event.message, 120)
+        ),
+        Body::Revocation(list) => format!("list sha256:{}", short(&to_hex(&list.digest))),
         Body::Config(config) => format!("sha256:{}", short(&to_hex(&config.digest))),
         Body::Heartbeat(heartbeat) => format!("next invocation #{}", heartbeat.next_invocation),
         Body::Drop(drop) => format!("{} not recorded: {}", drop.count, shortened(&drop.reason, 80)),

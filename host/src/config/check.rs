@@ -5,7 +5,8 @@ mod trust;
 
 use super::raw::{RawConfig, RawDetector, RawEdge, RawGuard, RawLedger, RawModel};
 use super::{
-    Config, ConfigError, Detector, Edge, Guard, Ledger, Limits, Mode, Model, OnFailure, OnFull, Retention, units,
+    Component, Config, ConfigError, Detector, Edge, Guard, Ledger, Limits, Mode, Model, OnFailure, OnFull, Retention,
+    units,
 };
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -280,6 +281,10 @@ fn models(place: &Place, raw: &[RawModel]) -> Result<Vec<Model>, ConfigError> {
         .collect()
 }
 
+fn component(place: &Place, key: String, written: &Spanned<String>) -> Result<Component, ConfigError> {
+    place.existing(key, written, Wanted::File).map(Component::File)
+}
+
 fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard>, ConfigError> {
     let mut seen = BTreeSet::new();
     let mut guards = Vec::new();
@@ -301,7 +306,7 @@ fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard
             models: &guard.models,
         };
         let checked = Guard {
-            component: place.existing(key("component"), &guard.component, Wanted::File)?,
+            component: component(place, key("component"), &guard.component)?,
             line: place.line(&guard.name.span()),
             models: written.models(place, &key("models"), models)?,
             mode: mode.unwrap_or(Mode::Enforce),
@@ -337,7 +342,7 @@ fn detectors(place: &Place, raw: &[RawDetector], models: &[Model]) -> Result<Vec
             };
             let reference = detector.reference.as_ref();
             Ok(Detector {
-                component: place.existing(key("component"), &detector.component, Wanted::File)?,
+                component: component(place, key("component"), &detector.component)?,
                 line: place.line(&detector.name.span()),
                 models: written.models(place, &key("models"), models)?,
                 reference: reference

@@ -137,6 +137,21 @@ pub struct Model {
     pub features: Option<PathBuf>,
 }
 
+/// Where a component comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Component {
+    /// A file.
+    File(PathBuf),
+}
+
+impl std::fmt::Display for Component {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
 /// Whether a guard's verdict has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -160,8 +175,8 @@ pub enum OnFailure {
 pub struct Guard {
     /// Its name in findings.
     pub name: String,
-    /// Component file.
-    pub component: PathBuf,
+    /// Where the component comes from.
+    pub component: Component,
     /// Line of the table in the file, for messages at load time.
     pub line: usize,
     /// Models it judges; `None`: all.
@@ -181,8 +196,8 @@ pub struct Guard {
 pub struct Detector {
     /// Its name in alarms.
     pub name: String,
-    /// Component file.
-    pub component: PathBuf,
+    /// Where the component comes from.
+    pub component: Component,
     /// Line of the table in the file.
     pub line: usize,
     /// Models it watches; `None`: all.

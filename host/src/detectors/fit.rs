@@ -2,8 +2,9 @@
 
 use super::batch::Builder;
 use crate::config::{self, Config};
+use crate::guards;
 use crate::inference;
-use crate::pipeline::{InForce, PipelineError, engine_limits, load, read_file, refused};
+use crate::pipeline::{InForce, PipelineError, engine_limits, load, refused};
 use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions, Failure};
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,8 @@ pub fn fit(config: &Config, detector: &config::Detector, sample: &Path) -> Resul
     let pipeline = load(config, &engine, Arc::new(InForce::default()))?;
     let batch = rows(&pipeline, sample)?;
     let limits = config::Limits { deadline: DEADLINE, ..detector.limits };
-    let component = read_file(config, detector.line, &detector.component)?;
+    let component =
+        guards::admit(config, &detector.name, detector.line, &detector.component).map_err(PipelineError::from)?.bytes;
     let mut loaded = engine
         .load_detector(&detector.name, &component, &detector.settings, &[], engine_limits(&limits))
         .map_err(|source| refused(config, detector.line, source))?;

@@ -3,6 +3,7 @@
 use super::batch::Builder;
 use super::{Counters, OnAlarm, Row, SNAPSHOT_BATCHES};
 use crate::config::{self, Config};
+use crate::guards;
 use crate::pipeline::{PipelineError, engine_limits, millionths, read_file, refused};
 use crate::sequencer::{Pending, Sequencer};
 use picket_engine::{Alarm, AlarmState, Bar};
@@ -48,7 +49,8 @@ impl Watch {
         engine: &Engine,
         counters: Arc<Counters>,
     ) -> Result<Self, PipelineError> {
-        let component = read_file(config, detector.line, &detector.component)?;
+        let admitted = guards::admit(config, &detector.name, detector.line, &detector.component)?;
+        let component = admitted.bytes;
         let reference = match &detector.reference {
             Some(path) => read_file(config, detector.line, path)?,
             None => Vec::new(),
@@ -64,6 +66,9 @@ impl Watch {
             guard_version: spare.descriptor().version.clone(),
             bytes: component.len() as u64,
             start: Start::Warm,
+            signers: admitted.signers,
+            statement: admitted.statement,
+            admitted: admitted.rule,
         };
         Ok(Self {
             config: detector.clone(),

@@ -2,6 +2,7 @@
 
 use super::{InForce, LoadedGuard, Pipeline};
 use crate::config::{Config, Guard, Limits, Mode, OnFailure, Retention};
+use crate::guards::{self, AdmitError, Admitted};
 use picket_engine::{Engine, LoadError, Validator};
 use picket_ledger::{entry, hash};
 use serde_json::{Value, json};
@@ -12,7 +13,10 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// A component, reference or other file cannot be read.
+    /// A component cannot be had, or may not run.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    /// A reference cannot be read.
     #[error("{}:{line}: {}: {source}", config.display(), path.display())]
     Unreadable {
         /// The configuration file.
@@ -45,11 +49,11 @@ pub fn load(config: &Config, engine: &Engine, in_force: Arc<InForce>) -> Result<
         .guards
         .iter()
         .map(|guard| {
-            let bytes = read(config, guard.line, &guard.component)?;
+            let admitted = guards::admit(config, &guard.name, guard.line, &guard.component)?;
             let validator = engine
-                .load_validator(&guard.name, &bytes, &guard.settings, engine_limits(&guard.limits))
+                .load_validator(&guard.name, &admitted.bytes, &guard.settings, engine_limits(&guard.limits))
                 .map_err(|source| refused(config, guard.line, source))?;
-            Ok(LoadedGuard { config: guard.clone(), validator })
+            Ok(LoadedGuard { config: guard.clone(), load: guard_load(&guard.name, &validator, admitted), validator })
         })
         .collect::<Result<Vec<_>, PipelineError>>()?;
     let document = document(config, &guards);
@@ -65,11 +69,10 @@ pub fn load(config: &Config, engine: &Engine, in_force: Arc<InForce>) -> Result<
 
 /// The entries that say which guards have been loaded.
 pub fn guard_loads(pipeline: &Pipeline) -> Vec<entry::GuardLoad> {
-    let load = |guard: &LoadedGuard| guard_load(&guard.config.name, &guard.validator);
-    pipeline.guards.iter().map(load).collect()
+    pipeline.guards.iter().map(|guard| guard.load.clone()).collect()
 }
 
-fn guard_load(name: &str, validator: &Validator) -> entry::GuardLoad {
+fn guard_load(name: &str, validator: &Validator, admitted: Admitted) -> entry::GuardLoad {
     entry::GuardLoad {
         name: name.to_owned(),
         component: *validator.component_digest(),
@@ -81,6 +84,9 @@ fn guard_load(name: &str, validator: &Validator) -> entry::GuardLoad {
             picket_engine::Start::Snapshot => entry::Start::Snapshot,
             _ => entry::Start::ConfiguredFresh,
         },
+        signers: admitted.signers,
+        statement: admitted.statement,
+        admitted: admitted.rule,
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Pipeline {
 struct LoadedGuard {
     config: crate::config::Guard,
     validator: Validator,
+    /// What the ledger is told of it.
+    load: entry::GuardLoad,
 }
 
 /// Digests of what stands behind a model.

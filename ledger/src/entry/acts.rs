@@ -1,76 +1,10 @@
-//! What a box or an auditor records of its own doing: kinds 8, 9, 11, 12, 32 and 33.
+//! What a box or an auditor records of its own doing: kinds 9, 11, 12, 32 and 33.
 
 use serde::Serialize;
 
 use super::EntryError;
 use crate::cbor::{Reader, Writer};
 use crate::hash::{Hash, as_hex};
-
-/// How the checks of a guard start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-pub enum Start {
-    /// From a snapshot taken after it was configured.
-    Snapshot = 1,
-    /// In a fresh instance that is configured each time.
-    ConfiguredFresh = 2,
-    /// In an instance that is used again.
-    Warm = 3,
-}
-
-/// Kind 8: a guard was loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GuardLoad {
-    /// The name of the guard in the configuration.
-    pub name: String,
-    /// SHA-256 of its component.
-    #[serde(serialize_with = "as_hex::bytes")]
-    pub component: Hash,
-    /// SHA-256 of its settings as canonical JSON.
-    #[serde(serialize_with = "as_hex::bytes")]
-    pub settings: Hash,
-    /// The world that it exports: `validator` or `detector`, with package and version.
-    pub world: String,
-    /// The version that its descriptor names.
-    pub guard_version: String,
-    /// The size of the component in bytes.
-    pub bytes: u64,
-    /// How its checks start.
-    pub start: Start,
-}
-
-impl GuardLoad {
-    pub(super) fn write(&self, writer: &mut Writer) -> Result<(), EntryError> {
-        writer.array(7);
-        writer.name("guard", &self.name)?;
-        writer.bytes(&self.component);
-        writer.bytes(&self.settings);
-        writer.name("world", &self.world)?;
-        writer.name("guard version", &self.guard_version)?;
-        writer.unsigned(self.bytes);
-        writer.unsigned(self.start as u8);
-        Ok(())
-    }
-
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
-        reader.array(7)?;
-        Ok(Self {
-            name: reader.string()?,
-            component: reader.fixed()?,
-            settings: reader.fixed()?,
-            world: reader.string()?,
-            guard_version: reader.string()?,
-            bytes: reader.unsigned()?,
-            start: match reader.unsigned()? {
-                1 => Start::Snapshot,
-                2 => Start::ConfiguredFresh,
-                3 => Start::Warm,
-                value => return Err(EntryError::Value { field: "start", value }),
-            },
-        })
-    }
-}
 
 /// Kind 9: the configuration from here on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -42,6 +42,10 @@ pub enum Kind {
     Recovery = 15,
     /// A time that somebody else vouches for, or a jump of the wall clock.
     TimeAnchor = 16,
+    /// Something happened to a guard.
+    GuardEvent = 17,
+    /// Components and keys that are not to be trusted any more.
+    Revocation = 18,
     /// An auditor saw a log lie.
     Incident = 32,
     /// An auditor took a box on.
@@ -50,7 +54,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Verdict,
         Self::Drift,
         Self::ModelVersion,
@@ -67,6 +71,8 @@ impl Kind {
         Self::Erase,
         Self::Recovery,
         Self::TimeAnchor,
+        Self::GuardEvent,
+        Self::Revocation,
         Self::Incident,
         Self::Enrolment,
     ];
@@ -91,6 +97,8 @@ impl Kind {
             Self::Erase => "erase",
             Self::Recovery => "recovery",
             Self::TimeAnchor => "time-anchor",
+            Self::GuardEvent => "guard-event",
+            Self::Revocation => "revocation",
             Self::Incident => "incident",
             Self::Enrolment => "enrolment",
         }

@@ -13,6 +13,7 @@ mod check;
 mod drift;
 mod error;
 mod guard_result;
+mod guards;
 mod keeping;
 mod kind;
 mod record;
@@ -21,10 +22,11 @@ mod rotation;
 mod text;
 mod verdict;
 
-pub use acts::{Config, Drop, Enrolment, GuardLoad, Heartbeat, Incident, IncidentKind, Start};
+pub use acts::{Config, Drop, Enrolment, Heartbeat, Incident, IncidentKind};
 pub use drift::{Drift, MAX_BARS};
 pub use error::EntryError;
 pub use guard_result::{FailureCause, Finding, GuardResult, MAX_FINDINGS, Mode, Outcome};
+pub use guards::{GuardEvent, GuardEventKind, GuardLoad, MAX_SIGNERS, Revocation, Start};
 pub use keeping::{Erase, TimeAnchor};
 pub use kind::Kind;
 pub use record::{Link, MAX_LINKS, Record, RecordKind, Source};
@@ -193,6 +195,10 @@ pub enum Body {
     Recovery(Recovery),
     /// Kind 16.
     TimeAnchor(TimeAnchor),
+    /// Kind 17.
+    GuardEvent(GuardEvent),
+    /// Kind 18.
+    Revocation(Revocation),
     /// Kind 32, in the ledger of an auditor.
     Incident(Incident),
     /// Kind 33, in the ledger of an auditor.
@@ -215,6 +221,8 @@ impl Body {
             Self::Erase(_) => Kind::Erase,
             Self::Recovery(_) => Kind::Recovery,
             Self::TimeAnchor(_) => Kind::TimeAnchor,
+            Self::GuardEvent(_) => Kind::GuardEvent,
+            Self::Revocation(_) => Kind::Revocation,
             Self::Incident(_) => Kind::Incident,
             Self::Enrolment(_) => Kind::Enrolment,
         }
@@ -233,6 +241,8 @@ impl Body {
             Self::Erase(body) => body.write(writer),
             Self::Recovery(body) => body.write(writer),
             Self::TimeAnchor(body) => body.write(writer),
+            Self::GuardEvent(body) => body.write(writer),
+            Self::Revocation(body) => body.write(writer),
             Self::Incident(body) => body.write(writer),
             Self::Enrolment(body) => body.write(writer),
         }
@@ -257,6 +267,8 @@ impl Body {
             Kind::Erase => Erase::read(reader).map(Self::Erase),
             Kind::Recovery => Recovery::read(reader).map(Self::Recovery),
             Kind::TimeAnchor => TimeAnchor::read(reader).map(Self::TimeAnchor),
+            Kind::GuardEvent => GuardEvent::read(reader).map(Self::GuardEvent),
+            Kind::Revocation => Revocation::read(reader).map(Self::Revocation),
             Kind::Incident => Incident::read(reader).map(Self::Incident),
             Kind::Enrolment => Enrolment::read(reader).map(Self::Enrolment),
         }
@@ -270,6 +282,7 @@ impl Body {
                 Self::Verdict(body) => body.size_hint(),
                 Self::Record(body) => 256 + body.document.len() + body.links.len() * 64,
                 Self::Config(body) => 64 + body.document.len(),
+                Self::Revocation(body) => 64 + body.document.len(),
                 _ => 512,
             }
     }

@@ -5,9 +5,9 @@
 
 use picket_ledger::checkpoint::Checkpoint;
 use picket_ledger::entry::{
-    Body, Config, Decision, Drift, Drop, Enrolment, Entry, Erase, FailureCause, Finding, GuardLoad, GuardResult, Head,
-    Heartbeat, Incident, IncidentKind, KeyRotation, Link, Mode, Outcome, Record, RecordKind, Recovery, Source, Start,
-    TimeAnchor, Verdict,
+    Body, Config, Decision, Drift, Drop, Enrolment, Entry, Erase, FailureCause, Finding, GuardEvent, GuardEventKind,
+    GuardLoad, GuardResult, Head, Heartbeat, Incident, IncidentKind, KeyRotation, Link, Mode, Outcome, Record,
+    RecordKind, Recovery, Revocation, Source, Start, TimeAnchor, Verdict,
 };
 use picket_ledger::hash::{Hash, empty_root, leaf_hash, node_hash, sha256};
 use picket_ledger::note::SigningKey;
@@ -136,6 +136,9 @@ pub(crate) fn bodies() -> Vec<Body> {
             guard_version: "0.1.0".into(),
             bytes: 16_384,
             start: Start::Snapshot,
+            signers: vec!["sec-team+0a1b2c3d".into()],
+            statement: Some([4; 32]),
+            admitted: "any of sec-team, vendor".into(),
         }),
         Body::Config(Config { digest: [1; 32], document: "{}".into() }),
         Body::Heartbeat(Heartbeat { next_invocation: 42 }),
@@ -157,6 +160,23 @@ pub(crate) fn bodies() -> Vec<Body> {
             signature: [3; 32],
         }),
         Body::TimeAnchor(TimeAnchor::ClockStep { step_ms: -3_600_000 }),
+        Body::GuardEvent(GuardEvent {
+            guard: Some("pii".into()),
+            event: GuardEventKind::BreakerOpened,
+            component: Some([1; 32]),
+            settings: None,
+            action: Some(Decision::Block),
+            message: "5 failures in a row".into(),
+        }),
+        Body::GuardEvent(GuardEvent {
+            guard: None,
+            event: GuardEventKind::Refused,
+            component: None,
+            settings: None,
+            action: None,
+            message: "picket.toml:3: unknown key".into(),
+        }),
+        Body::Revocation(Revocation { digest: [5; 32], document: "{}".into() }),
         Body::Incident(Incident {
             origin: "box-17".into(),
             kind: IncidentKind::Fork,

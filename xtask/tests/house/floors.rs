@@ -32,6 +32,7 @@ const HOST: &[&str] = &[
     "tls",
     "config",
     "keys",
+    "guards",
     "inference",
     "measure",
     "payload",

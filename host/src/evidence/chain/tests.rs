@@ -91,6 +91,9 @@ fn load(settings: Hash) -> Body {
         guard_version: "0.1.0".to_owned(),
         bytes: 5,
         start: Start::Snapshot,
+        signers: Vec::new(),
+        statement: None,
+        admitted: "unsigned allowed".to_owned(),
     })
 }
 

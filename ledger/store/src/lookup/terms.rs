@@ -87,6 +87,11 @@ impl Terms {
                 }
             }
             Body::GuardLoad(load) => found.add(Field::Guard, &load.name),
+            Body::GuardEvent(event) => {
+                if let Some(guard) = &event.guard {
+                    found.add(Field::Guard, guard);
+                }
+            }
             _ => (),
         }
         found.terms.sort_unstable();

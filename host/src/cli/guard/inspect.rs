@@ -1,28 +1,16 @@
-//! `picket guard`: work on guards.
+//! `picket guard inspect`: what a component is, before any of it runs.
 
-use super::{Answer, BadInput, Exit, Output, print};
+use crate::cli::{Answer, BadInput, Exit, Output, print};
 use picket_ledger::hash::to_hex;
 use std::path::PathBuf;
 
-#[derive(clap::Subcommand)]
-pub(super) enum Command {
-    /// Show what a component is: world, imports, exports, size, digest.
-    Inspect(InspectArgs),
-}
-
 #[derive(clap::Args)]
-pub(super) struct InspectArgs {
+pub(in crate::cli) struct Args {
     /// The component.
     component: PathBuf,
 }
 
-pub(super) fn run(command: &Command, output: Output) -> Answer {
-    match command {
-        Command::Inspect(args) => inspect(args, output),
-    }
-}
-
-fn inspect(args: &InspectArgs, output: Output) -> Answer {
+pub(super) fn run(args: &Args, output: Output) -> Answer {
     let path = args.component.display();
     let bytes = std::fs::read(&args.component).map_err(|error| BadInput(format!("{path}: {error}")))?;
     let inspection = picket_engine::inspect(&bytes).map_err(|error| BadInput(format!("{path}: {error}")))?;
