@@ -241,7 +241,7 @@ fn a_text_in_place_of_bytes_is_refused_and_the_other_way_round() {
 fn other_versions_and_unknown_kinds_are_refused() {
     assert_eq!(replaced(heartbeat(), 1, &[1], &[2]), EntryError::Version(2));
     assert_eq!(replaced(heartbeat(), 1, &[1], &[0]), EntryError::Version(0));
-    for kind in [0, 17, 23] {
+    for kind in [0, 19, 23] {
         assert_eq!(replaced(heartbeat(), 2, &[11], &[kind]), EntryError::UnknownKind(kind.into()));
     }
     assert_eq!(replaced(heartbeat(), 2, &[11], &[0x18, 34]), EntryError::UnknownKind(34));
