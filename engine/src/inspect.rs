@@ -155,7 +155,8 @@ fn check_header(wasm: &[u8]) -> Result<(), NotAComponent> {
 /// What guards may use: what every engine of this version compiles alike. No threads, no garbage collection, no
 /// exceptions, no 64-bit memories.
 fn features() -> WasmFeatures {
-    WasmFeatures::WASM2
+    // `externref` is garbage collected.
+    WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES)
         | WasmFeatures::COMPONENT_MODEL
         | WasmFeatures::MULTI_MEMORY
         | WasmFeatures::TAIL_CALL

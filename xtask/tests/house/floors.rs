@@ -21,6 +21,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("picket-peers", &["picket-store"], &[]),
     // Stands beside the workspace, with libFuzzer.
     ("picket-fuzz", &["picket-ledger"], &[]),
+    ("picket-fuzz-guards", &["picket-engine"], &[]),
 ];
 
 /// A guard knows the SDK and nothing else of the house.
