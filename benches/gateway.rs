@@ -80,7 +80,7 @@ fn configure(folder: &Path) -> Result<config::Config, Box<dyn std::error::Error>
         format!("[[guard]]\nname = \"{name}\"\ncomponent = \"{}\"\nsettings = {settings}\n", component.display())
     };
     let text = [
-        "[edge]\nid = \"bench\"\n".to_owned(),
+        "[edge]\nid = \"bench\"\n[trust]\nunsigned = \"allow\"\n".to_owned(),
         guard("structure", "structure.wasm", "{}"),
         guard("pii", "pii.wasm", "{ action = \"redact\" }"),
         guard("pii-strict", "pii.wasm", "{ action = \"block\", entities = [\"card\", \"iban\"] }"),

@@ -51,7 +51,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// `edge` are further lines of `[edge]`, `rest` what follows.
+    /// `edge` are further lines of `[edge]`, `rest` what follows. Unsigned guards run, unless `rest` has a `[trust]` of its own.
     pub fn new(edge: &str, rest: &str) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         place.configure(edge, rest);
@@ -60,7 +60,9 @@ impl Place {
 
     pub fn configure(&self, edge: &str, rest: &str) {
         let listen = if edge.contains("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };
-        self.write("picket.toml", format!("[edge]\nid = \"box-1\"\n{listen}{edge}\n{rest}"));
+        // At the end, so that lines are where a test counts them.
+        let trust = if rest.contains("[trust") { "" } else { "\n[trust]\nunsigned = \"allow\"\n" };
+        self.write("picket.toml", format!("[edge]\nid = \"box-1\"\n{listen}{edge}\n{rest}{trust}"));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 //! `picket doctor`: looks for whatever may be wrong with a box, and says what to do about it.
 
-use super::{Answer, ConfigArgs, Exit, Output, print};
+use super::{Answer, Exit, GuardsArgs, Output, print};
 use crate::config::Config;
 use crate::evidence::Evidence;
 use crate::{keys, sync};
@@ -9,7 +9,7 @@ use serde_json::json;
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigArgs,
+    config: GuardsArgs,
 }
 
 /// One look.

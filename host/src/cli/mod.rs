@@ -117,6 +117,27 @@ impl ConfigArgs {
     }
 }
 
+/// The same for commands that load guards.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct GuardsArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Let guards and detectors run that nobody signed; for development. One with a wrong signature, or a revoked one,
+    /// is refused all the same.
+    #[arg(long)]
+    allow_unsigned: bool,
+}
+
+impl GuardsArgs {
+    pub(crate) fn load(&self) -> anyhow::Result<crate::config::Config> {
+        let mut config = self.config.load()?;
+        if self.allow_unsigned {
+            config.trust.unsigned = crate::config::Unsigned::Allow;
+        }
+        Ok(config)
+    }
+}
+
 /// Reads the arguments, runs the command and says how it went.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {

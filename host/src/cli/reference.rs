@@ -1,6 +1,6 @@
 //! `picket reference`: reference profiles for detectors.
 
-use super::{Answer, BadInput, ConfigArgs, Exit, Output, print};
+use super::{Answer, BadInput, Exit, GuardsArgs, Output, print};
 use crate::detectors::fit;
 use picket_ledger::hash;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub(super) enum Command {
 #[derive(clap::Args)]
 pub(super) struct FitArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    config: GuardsArgs,
     /// Name of the [[detector]] whose component and settings to use.
     #[arg(long, value_name = "NAME")]
     detector: String,

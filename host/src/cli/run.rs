@@ -1,6 +1,6 @@
 //! `picket run`: the service.
 
-use super::{Answer, ConfigArgs, Exit};
+use super::{Answer, Exit, GuardsArgs};
 use crate::config::Config;
 use crate::gateway::control::Control;
 use crate::gateway::{Gateway, socket};
@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(20);
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigArgs,
+    config: GuardsArgs,
 }
 
 pub(super) fn run(args: &Args) -> Answer {

@@ -1,6 +1,7 @@
 //! From [`raw`](super::raw) to checked values.
 
 mod auditor;
+mod signers;
 mod trust;
 
 use super::raw::{RawConfig, RawDetector, RawEdge, RawGuard, RawLedger, RawModel};
@@ -23,6 +24,7 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
         edge: edge(&place, &raw.edge)?,
         auditor: raw.auditor.as_ref().map(|auditor| auditor::auditor(&place, auditor)).transpose()?,
         ledger: ledger(&place, &raw.ledger)?,
+        trust: signers::trust(&place, &raw.trust)?,
         guards: guards(&place, &raw.guards, &models)?,
         detectors: detectors(&place, &raw.detectors, &models)?,
         models,

@@ -5,8 +5,10 @@
 
 mod check;
 mod raw;
+mod trust;
 mod units;
 
+pub use trust::{Trust, Unsigned};
 pub(crate) use units::duration;
 
 use std::net::SocketAddr;
@@ -25,6 +27,8 @@ pub struct Config {
     pub auditor: Option<Auditor>,
     /// When checkpoints are signed.
     pub ledger: Ledger,
+    /// Whose guards may run.
+    pub trust: Trust,
     /// The models that are known; empty: any.
     pub models: Vec<Model>,
     /// Guards in the order in which they run. Those that are off are not here.

@@ -14,6 +14,8 @@ pub(super) struct RawConfig {
     pub auditor: Option<RawAuditor>,
     #[serde(default)]
     pub ledger: RawLedger,
+    #[serde(default)]
+    pub trust: RawTrust,
     #[serde(default, rename = "model")]
     pub models: Vec<RawModel>,
     #[serde(default, rename = "guard")]
@@ -105,6 +107,14 @@ pub(super) struct RawLedger {
     pub keep_payloads: Option<Spanned<String>>,
     /// Age at which entries are removed from the box, provided that the auditor gave a receipt for them. Default: kept.
     pub keep_entries: Option<Spanned<String>>,
+}
+
+/// `[trust]`: whose guards may run.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTrust {
+    /// What becomes of a guard or detector without a signature: `refuse` (default) or `allow`.
+    pub unsigned: Option<Spanned<String>>,
 }
 
 /// `[[model]]`: a model whose outputs come here. With none at all, any name is let in.

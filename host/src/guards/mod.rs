@@ -2,7 +2,7 @@
 //!
 //! Whatever is loaded, guard or detector, goes through [`admit`]: nothing else reads a component that is to run.
 
-use crate::config::{Component, Config};
+use crate::config::{Component, Config, Unsigned};
 use picket_ledger::Hash;
 use std::path::PathBuf;
 
@@ -37,6 +37,22 @@ pub enum AdmitError {
         /// Why it could not.
         source: std::io::Error,
     },
+    /// Nobody signed it.
+    #[error(
+        "{}:{line}: guard `{guard}`: nobody signed {component}, and unsigned guards do not run here; sign it with \
+         `picket guard sign`, or let unsigned guards run with `--allow-unsigned` or `unsigned = \"allow\"` in [trust]",
+        config.display()
+    )]
+    Unsigned {
+        /// The configuration file.
+        config: PathBuf,
+        /// Line of the guard's table.
+        line: usize,
+        /// The guard's name in the configuration.
+        guard: String,
+        /// What is not signed.
+        component: Component,
+    },
 }
 
 /// Reads the component of the guard or detector `name`, whose table begins at `line` of the configuration.
@@ -52,5 +68,9 @@ pub fn admit(config: &Config, name: &str, line: usize, component: &Component) ->
         component: component.clone(),
         source,
     })?;
+    if config.trust.unsigned == Unsigned::Refuse {
+        let (config, guard, component) = (config.file.clone(), name.to_owned(), component.clone());
+        return Err(AdmitError::Unsigned { config, line, guard, component });
+    }
     Ok(Admitted { bytes, signers: Vec::new(), statement: None, rule: "unsigned allowed".to_owned() })
 }

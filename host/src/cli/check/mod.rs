@@ -7,7 +7,7 @@ mod budget;
 mod lines;
 mod output;
 
-use super::{Answer, BadInput, ConfigArgs, Exit, Output};
+use super::{Answer, BadInput, Exit, GuardsArgs, Output};
 use crate::config::Config;
 use crate::inference::{self, BadInference, Received};
 use crate::service::{Job, Recording, Service};
@@ -30,7 +30,7 @@ const OVERHEAD: usize = 128 << 10;
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigArgs,
+    config: GuardsArgs,
     /// File with one inference a line; `-` is standard input.
     #[arg(long, default_value = "-", value_name = "FILE")]
     input: PathBuf,
