@@ -221,7 +221,8 @@ fn guard_memory_bounds_how_many_checks_run_at_a_time() {
 /// told from a guard that was too slow itself.
 #[test]
 fn a_check_that_gets_no_instance_in_time_is_unavailable() {
-    let slow = hostile("slow", "loop", "deadline = \"200ms\"\non_failure = \"allow\"");
+    // Its breaker would soon leave the instances to the quick one.
+    let slow = hostile("slow", "loop", "deadline = \"200ms\"\non_failure = \"allow\"\nbreaker = \"off\"");
     let quick = hostile("quick", "none", "deadline = \"10ms\"\non_failure = \"allow\"");
     let place = Place::new("workers = 8\nguard_memory = \"64MiB\"", &(slow + &quick));
     let answers = place.check(&inferences("n", 40)).expect(0).json();

@@ -1,14 +1,13 @@
 //! From [`raw`](super::raw) to checked values.
 
 mod auditor;
+mod breaker;
+mod ledger;
 mod signers;
 mod trust;
 
-use super::raw::{RawConfig, RawDetector, RawEdge, RawGuard, RawLedger, RawModel};
-use super::{
-    Component, Config, ConfigError, Detector, Edge, Guard, Ledger, Limits, Mode, Model, OnFailure, OnFull, Retention,
-    units,
-};
+use super::raw::{RawConfig, RawDetector, RawEdge, RawGuard, RawModel};
+use super::{Component, Config, ConfigError, Detector, Edge, Guard, Limits, Mode, Model, OnFailure, Retention, units};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
         file: file.to_path_buf(),
         edge: edge(&place, &raw.edge)?,
         auditor: raw.auditor.as_ref().map(|auditor| auditor::auditor(&place, auditor)).transpose()?,
-        ledger: ledger(&place, &raw.ledger)?,
+        ledger: ledger::ledger(&place, &raw.ledger)?,
         trust: signers::trust(&place, &raw.trust)?,
         guards: guards(&place, &raw.guards, &models)?,
         detectors: detectors(&place, &raw.detectors, &models)?,
@@ -213,50 +212,6 @@ fn edge(place: &Place, raw: &RawEdge) -> Result<Edge, ConfigError> {
     })
 }
 
-fn ledger(place: &Place, raw: &RawLedger) -> Result<Ledger, ConfigError> {
-    let entries = place.number("ledger.checkpoint_entries", raw.checkpoint_entries.as_ref(), 1..=4096, 256)?;
-    Ok(Ledger {
-        checkpoint_entries: entries as u64,
-        checkpoint_every: place.duration(
-            "ledger.checkpoint_every",
-            raw.checkpoint_every.as_ref(),
-            Duration::from_secs(5),
-        )?,
-        heartbeat_every: place.duration(
-            "ledger.heartbeat_every",
-            raw.heartbeat_every.as_ref(),
-            Duration::from_secs(60),
-        )?,
-        cache: place.bytes("ledger.cache", raw.cache.as_ref(), 16 << 20)?,
-        key_lifetime: trust::key_lifetime(place, raw.key_lifetime.as_ref())?,
-        disk_budget: disk_budget(place, raw.disk_budget.as_ref())?,
-        reserve: place.bytes("ledger.reserve", raw.reserve.as_ref(), 16 << 20)?,
-        on_full: place.choice(
-            "ledger.on_full",
-            raw.on_full.as_ref(),
-            &[("block", OnFull::Block), ("drop", OnFull::Drop)],
-            OnFull::Block,
-        )?,
-        keep_payloads: age(place, "ledger.keep_payloads", raw.keep_payloads.as_ref())?,
-        keep_entries: age(place, "ledger.keep_entries", raw.keep_entries.as_ref())?,
-    })
-}
-
-fn age(place: &Place, key: &str, written: Option<&Spanned<String>>) -> Result<Option<Duration>, ConfigError> {
-    written.map(|written| place.duration(key, Some(written), Duration::ZERO)).transpose()
-}
-
-/// The journal alone takes 8 MiB, and one half of it again while it is brought to the packs.
-fn disk_budget(place: &Place, written: Option<&Spanned<String>>) -> Result<Option<u64>, ConfigError> {
-    const KEY: &str = "ledger.disk_budget";
-    let Some(written) = written else { return Ok(None) };
-    let bytes = place.bytes(KEY, Some(written), 0)?;
-    if bytes < 64 << 20 {
-        return Err(place.wrong(&written.span(), KEY, format!("`{}` is less than `64MiB`", written.get_ref())));
-    }
-    Ok(Some(bytes))
-}
-
 fn models(place: &Place, raw: &[RawModel]) -> Result<Vec<Model>, ConfigError> {
     let mut seen = BTreeSet::new();
     raw.iter()
@@ -307,12 +262,14 @@ fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard
             settings: &guard.settings,
             models: &guard.models,
         };
+        let on_failure = place.choice(&key("on_failure"), guard.on_failure.as_ref(), &failures, OnFailure::Block)?;
         let checked = Guard {
+            breaker: breaker::breaker(place, &key("breaker"), guard.breaker.as_ref(), on_failure)?,
             component: component(place, key("component"), &guard.component)?,
             line: place.line(&guard.name.span()),
             models: written.models(place, &key("models"), models)?,
             mode: mode.unwrap_or(Mode::Enforce),
-            on_failure: place.choice(&key("on_failure"), guard.on_failure.as_ref(), &failures, OnFailure::Block)?,
+            on_failure,
             limits: written.limits(place, &key, Duration::from_millis(20))?,
             settings: written.settings(place, &key("settings"))?,
             name: name.clone(),

@@ -174,6 +174,19 @@ pub enum OnFailure {
     Allow,
 }
 
+/// When a guard that fails is not asked any more, and what stands in for it then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures in a row that open it; at least 1.
+    pub failures: usize,
+    /// The time within which they must come.
+    pub within: Duration,
+    /// How long the guard is left alone before one check tries it.
+    pub pause: Duration,
+    /// What its checks come to meanwhile.
+    pub then: OnFailure,
+}
+
 /// A guard.
 #[derive(Debug, Clone)]
 pub struct Guard {
@@ -189,6 +202,8 @@ pub struct Guard {
     pub mode: Mode,
     /// Block or allow.
     pub on_failure: OnFailure,
+    /// None: it is asked however often it fails.
+    pub breaker: Option<Breaker>,
     /// Limits for each call.
     pub limits: Limits,
     /// Settings as JSON text.

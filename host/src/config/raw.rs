@@ -145,6 +145,13 @@ pub(super) struct RawGuard {
     pub mode: Option<Spanned<String>>,
     /// What a failure means: `block` (default) or `allow`.
     pub on_failure: Option<Spanned<String>>,
+    /// When a guard that keeps failing is left alone: `"off"`, or a table of
+    /// - `failures`: failures in a row, without a verdict between them, 1 to 1000; default 5;
+    /// - `within`: the time within which they come; default `60s`;
+    /// - `pause`: how long the guard is then left alone before one check tries it, doubled up to 16 times after each try
+    ///   that fails; default `30s`;
+    /// - `then`: what its checks come to meanwhile, `block` or `allow`; default: `on_failure`.
+    pub breaker: Option<Spanned<toml::Value>>,
     /// Longest time for one call. Default `20ms`.
     pub deadline: Option<Spanned<String>>,
     /// Most linear memory of one instance. Default `32MiB`.

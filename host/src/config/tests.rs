@@ -73,6 +73,12 @@ fn a_good_file_is_read_with_its_defaults() {
     let [guard] = config.guards.as_slice() else { panic!("the guard that is off is not there") };
     assert_eq!((guard.mode, guard.on_failure), (Mode::Shadow, OnFailure::Allow));
     assert_eq!(guard.settings, r#"{"action":"redact","entities":["email"]}"#);
+    let breaker = guard.breaker.unwrap();
+    assert_eq!(
+        (breaker.failures, breaker.then),
+        (5, OnFailure::Allow),
+        "what a failure means, unless it says otherwise"
+    );
     let limits = Limits { deadline: Duration::from_millis(50), memory: 8 << 20, answer: 1 << 20, findings: 256 };
     assert_eq!(guard.limits, limits);
     assert_eq!((config.detectors[0].batch, config.detectors[0].limits.deadline), (64, Duration::from_secs(1)));
@@ -114,6 +120,27 @@ fn every_mistake_is_named_with_line_and_key() {
         ("50ms", "50", "picket.toml:23: guard.pii.deadline: `50` is not a duration"),
         ("8MiB", "8MB", "picket.toml:24: guard.pii.memory: `8MB` is not a size"),
         ("name = \"off\"", "name = \"pii\"", "picket.toml:28: guard.pii.name: this guard is named twice"),
+        (
+            "mode = \"shadow\"",
+            "breaker = \"on\"",
+            "picket.toml:21: guard.pii.breaker: is neither `\"off\"` nor a table",
+        ),
+        (
+            "mode = \"shadow\"",
+            "breaker = { failures = 0 }",
+            "picket.toml:21: guard.pii.breaker.failures: 0 is not a whole",
+        ),
+        (
+            "mode = \"shadow\"",
+            "breaker = { pause = \"soon\" }",
+            "picket.toml:21: guard.pii.breaker.pause: `soon` does not",
+        ),
+        ("mode = \"shadow\"", "breaker = { then = \"flag\" }", "picket.toml:21: guard.pii.breaker.then: is not one of"),
+        (
+            "mode = \"shadow\"",
+            "breaker = { than = \"block\" }",
+            "picket.toml:21: guard.pii.breaker.than: there is no such",
+        ),
         ("batch = 64", "batch = 0", "picket.toml:35: detector.drift.batch: 0 is out of range"),
         ("batch = 64", "bacth = 64", "picket.toml:35: unknown field `bacth`"),
         (

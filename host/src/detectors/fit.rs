@@ -104,7 +104,7 @@ fn rows(pipeline: &crate::pipeline::Pipeline, sample: &Path) -> Result<picket_en
         }
         let wrong = |problem| FitError::Line { path: sample.to_path_buf(), line: number + 1, problem };
         let received = inference::parse(&line).map_err(wrong)?;
-        let judgement = pipeline.judge(&received, 0, &[0; 32]);
+        let judgement = pipeline.judge(&received, 0, &[0; 32], &|_| {});
         builder.push(received.inference.time.unwrap_or(0), &judgement.row);
         if builder.rows() > MAX_ROWS {
             break;

@@ -69,6 +69,9 @@ impl Collector for Parts {
             let metric = ConstGauge::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None::<&Unit>, metric.metric_type())?)
         };
+        let guards = self.edge.pipeline().guards();
+        let open = guards.iter().filter(|guard| guard.open.is_some()).count();
+        gauge("picket_breakers_open", "Guards that are not asked, because they kept failing", open as u64)?;
         gauge("picket_queue_length", "Inferences that wait for a worker", self.workers.backlog() as u64)?;
         if let Some(sequencer) = self.edge.sequencer() {
             gauge("picket_ledger_size", "Entries in the ledger", sequencer.reader().size())?;

@@ -135,7 +135,10 @@ async fn readyz(State(gateway): State<Gateway>) -> Response {
     }
     let policy = hash::to_hex(gateway.edge.pipeline().policy());
     let size = gateway.edge.sequencer().map(|sequencer| sequencer.reader().size());
-    (json_type(), json!({ "ready": true, "policy": policy, "entries": size }).to_string()).into_response()
+    let guards = gateway.edge.pipeline().guards();
+    let open: Vec<_> = guards.into_iter().filter(|guard| guard.open.is_some()).map(|guard| guard.name).collect();
+    let body = json!({ "ready": true, "policy": policy, "entries": size, "open_breakers": open });
+    (json_type(), body.to_string()).into_response()
 }
 
 async fn metrics(State(gateway): State<Gateway>) -> Response {

@@ -1,5 +1,6 @@
 //! Loading guards: from the configuration to components that are ready to run.
 
+use super::breaker::Breaker;
 use super::{InForce, LoadedGuard, Pipeline};
 use crate::config::{Config, Guard, Limits, Mode, OnFailure, Retention};
 use crate::guards::{self, AdmitError, Admitted};
@@ -53,7 +54,12 @@ pub fn load(config: &Config, engine: &Engine, in_force: Arc<InForce>) -> Result<
             let validator = engine
                 .load_validator(&guard.name, &admitted.bytes, &guard.settings, engine_limits(&guard.limits))
                 .map_err(|source| refused(config, guard.line, source))?;
-            Ok(LoadedGuard { config: guard.clone(), load: guard_load(&guard.name, &validator, admitted), validator })
+            Ok(LoadedGuard {
+                config: guard.clone(),
+                load: guard_load(&guard.name, &validator, admitted),
+                validator,
+                breaker: guard.breaker.map(|policy| Arc::new(Breaker::new(policy))),
+            })
         })
         .collect::<Result<Vec<_>, PipelineError>>()?;
     let document = document(config, &guards);
@@ -147,8 +153,17 @@ fn document(config: &Config, guards: &[LoadedGuard]) -> String {
 }
 
 fn describe(guard: &Guard, validator: &Validator) -> Value {
+    let breaker = guard.breaker.map(|breaker| {
+        json!({
+            "failures": breaker.failures,
+            "pause_ms": breaker.pause.as_millis().to_string(),
+            "then": action(breaker.then),
+            "within_ms": breaker.within.as_millis().to_string(),
+        })
+    });
     json!({
         "answer": guard.limits.answer,
+        "breaker": breaker,
         "component": hash::to_hex(validator.component_digest()),
         "deadline_ms": guard.limits.deadline.as_millis().to_string(),
         "findings": guard.limits.findings,
@@ -156,10 +171,14 @@ fn describe(guard: &Guard, validator: &Validator) -> Value {
         "mode": match guard.mode { Mode::Enforce => "enforce", Mode::Shadow => "shadow" },
         "models": guard.models,
         "name": guard.name,
-        "on_failure": match guard.on_failure { OnFailure::Block => "block", OnFailure::Allow => "allow" },
+        "on_failure": action(guard.on_failure),
         "settings": serde_json::from_str::<Value>(&guard.settings).unwrap_or(Value::Null),
         "settings_digest": hash::to_hex(validator.settings_digest()),
     })
+}
+
+fn action(on_failure: OnFailure) -> &'static str {
+    entry::Decision::from(on_failure).name()
 }
 
 /// Sorts the members of every object: the parser keeps the order of the file, and the digest must not depend on it.

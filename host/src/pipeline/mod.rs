@@ -4,6 +4,7 @@
 //! strictest decision among the enforced ones; a failure counts as its policy says; shadow guards are recorded and
 //! count for nothing.
 
+mod breaker;
 mod load;
 mod record;
 mod redact;
@@ -12,11 +13,12 @@ pub use load::{PipelineError, guard_loads, load};
 pub(crate) use load::{engine_limits, read as read_file, refused};
 pub(crate) use record::millionths;
 
-use crate::config::{Mode, OnFailure, Retention};
+use crate::config::{Mode, Retention};
 use crate::inference::{Answer, AnswerFailure, AnswerFinding, Received, content_json, severity_name};
 use crate::measure::measure;
 use crate::payload::{self, Salt};
-use picket_engine::{Decision, Failure, Finding, Inference, NamedValue, Validator, Verdict, part_name};
+use breaker::{Breaker, Change, Way};
+use picket_engine::{Cause, Decision, Failure, Finding, Inference, NamedValue, Validator, Verdict, part_name};
 use picket_ledger::entry::FailureCause;
 use picket_ledger::{Hash, entry};
 use serde_json::value::RawValue;
@@ -42,6 +44,22 @@ struct LoadedGuard {
     validator: Validator,
     /// What the ledger is told of it.
     load: entry::GuardLoad,
+    /// None: it is asked however often it fails.
+    breaker: Option<Arc<Breaker>>,
+}
+
+/// Takes what happens to guards while they judge, in the order in which it happens. It must not fail, and may wait.
+pub type OnEvent<'a> = &'a dyn Fn(entry::GuardEvent);
+
+/// A guard that is in force, for who looks from outside.
+#[derive(Debug, Clone)]
+pub struct GuardState {
+    /// Its name in the configuration.
+    pub name: String,
+    /// SHA-256 of its component.
+    pub component: Hash,
+    /// Why it is not asked now; none while it is.
+    pub open: Option<String>,
 }
 
 /// Digests of what stands behind a model.
@@ -109,8 +127,19 @@ impl Pipeline {
         Err(format!("`{model}` is no [[model]] of the configuration; known are: {}", known.join(", ")))
     }
 
-    /// Judges one inference. `salt` are fresh random bytes.
-    pub fn judge(&self, received: &Received, invocation: u64, salt: &Salt) -> Judgement {
+    /// The guards as they are now, in the order in which they run.
+    pub fn guards(&self) -> Vec<GuardState> {
+        let state = |guard: &LoadedGuard| GuardState {
+            name: guard.config.name.clone(),
+            component: *guard.validator.component_digest(),
+            open: guard.breaker.as_ref().and_then(|breaker| breaker.open()),
+        };
+        self.guards.iter().map(state).collect()
+    }
+
+    /// Judges one inference. `salt` are fresh random bytes. `on_event` is told of breakers that open and close, before
+    /// any verdict that follows from it is returned.
+    pub fn judge(&self, received: &Received, invocation: u64, salt: &Salt, on_event: OnEvent<'_>) -> Judgement {
         let started = Instant::now();
         let mut inference = received.inference.clone();
         if inference.model_version.is_none() {
@@ -119,7 +148,7 @@ impl Pipeline {
         inference.measurements = measure(&inference);
 
         let bindings = self.in_force.of(&inference.model);
-        let judged = self.run_guards(&mut inference);
+        let judged = self.run_guards(&mut inference, on_event);
         let (decision, released) = decide(&inference, &judged);
         let kept = match self.retention {
             Retention::None => false,
@@ -164,14 +193,14 @@ impl Pipeline {
     }
 
     /// Runs each guard; their measurements join the inference's, so that later guards and detectors see them.
-    fn run_guards(&self, inference: &mut Inference) -> Vec<Judged<'_>> {
+    fn run_guards(&self, inference: &mut Inference, on_event: OnEvent<'_>) -> Vec<Judged<'_>> {
         let mut judged = Vec::with_capacity(self.guards.len());
         for guard in &self.guards {
             let judges = guard.config.models.as_ref().is_none_or(|models| models.contains(&inference.model));
             if !judges {
                 continue;
             }
-            let outcome = guard.validator.check(inference);
+            let (outcome, left_alone) = guard.check(inference, on_event);
             if let Ok(verdict) = &outcome {
                 let own = verdict.measurements.iter().map(|measurement| NamedValue {
                     name: format!("{}.{}", guard.config.name, measurement.name),
@@ -179,9 +208,40 @@ impl Pipeline {
                 });
                 inference.measurements.extend(own);
             }
-            judged.push(Judged { guard, outcome });
+            judged.push(Judged { guard, outcome, left_alone });
         }
         judged
+    }
+}
+
+impl LoadedGuard {
+    /// Runs the guard, unless its breaker is open; then the failure says so, and the second value is true.
+    fn check(&self, inference: &Inference, on_event: OnEvent<'_>) -> (Result<Verdict, Failure>, bool) {
+        let Some(breaker) = &self.breaker else { return (self.validator.check(inference), false) };
+        match breaker.ask(Instant::now()) {
+            Way::Open(message) => (Err(Failure { cause: Cause::Unavailable, message }), true),
+            Way::Run(attempt) => {
+                let outcome = self.validator.check(inference);
+                let (now, wall) = (Instant::now(), jiff::Timestamp::now());
+                attempt.tell(&outcome, now, wall, |change| on_event(self.event(change)));
+                (outcome, false)
+            }
+        }
+    }
+
+    fn event(&self, change: Change) -> entry::GuardEvent {
+        let (event, action, message) = match change {
+            Change::Opened { action, message } => (entry::GuardEventKind::BreakerOpened, Some(action), message),
+            Change::Closed { message } => (entry::GuardEventKind::BreakerClosed, None, message),
+        };
+        entry::GuardEvent {
+            guard: Some(self.config.name.clone()),
+            event,
+            component: Some(*self.validator.component_digest()),
+            settings: Some(*self.validator.settings_digest()),
+            action,
+            message: entry::clip_message(&message),
+        }
     }
 }
 
@@ -189,6 +249,8 @@ impl Pipeline {
 struct Judged<'a> {
     guard: &'a LoadedGuard,
     outcome: Result<Verdict, Failure>,
+    /// Its breaker is open: it was not run.
+    left_alone: bool,
 }
 
 impl Judged<'_> {
@@ -200,9 +262,9 @@ impl Judged<'_> {
     fn decision(&self) -> entry::Decision {
         match &self.outcome {
             Ok(verdict) => record::decision(&verdict.decision),
-            Err(_) => match self.guard.config.on_failure {
-                OnFailure::Block => entry::Decision::Block,
-                OnFailure::Allow => entry::Decision::Allow,
+            Err(_) => match &self.guard.breaker {
+                Some(breaker) if self.left_alone => breaker.policy().then.into(),
+                _ => self.guard.config.on_failure.into(),
             },
         }
     }

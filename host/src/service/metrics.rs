@@ -1,7 +1,7 @@
 //! Counters of judgements, for Prometheus and for summaries.
 
 use crate::pipeline::Judgement;
-use picket_ledger::entry::{Mode, Outcome};
+use picket_ledger::entry::{GuardEvent, Mode, Outcome};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,6 +26,12 @@ struct FindingLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    guard: String,
+    event: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabels {
     guard: String,
     cause: &'static str,
@@ -38,6 +44,7 @@ pub struct Metrics {
     decisions: Family<DecisionLabels, Counter>,
     findings: Family<FindingLabels, Counter>,
     failures: Family<FailureLabels, Counter>,
+    events: Family<EventLabels, Counter>,
     seconds: Histogram,
     durable: Histogram,
     /// Models that have a label of their own.
@@ -50,6 +57,7 @@ impl Default for Metrics {
             decisions: Family::default(),
             findings: Family::default(),
             failures: Family::default(),
+            events: Family::default(),
             seconds: Histogram::new(exponential_buckets(10e-6, 2.0, 16)),
             durable: Histogram::new(exponential_buckets(100e-6, 2.0, 16)),
             models: Arc::default(),
@@ -84,6 +92,12 @@ impl Metrics {
         self.seconds.observe(judgement.answer.micros as f64 * 1e-6);
     }
 
+    /// Notes that something happened to a guard.
+    pub(super) fn happened(&self, event: &GuardEvent) {
+        let guard = event.guard.clone().unwrap_or_default();
+        self.events.get_or_create(&EventLabels { guard, event: event.event.name() }).inc();
+    }
+
     /// Notes how long an entry took from being handed over to being durable.
     pub(super) fn committed(&self, waited: Duration) {
         self.durable.observe(waited.as_secs_f64());
@@ -103,6 +117,11 @@ impl Metrics {
         registry.register("picket_decisions", "Inferences by decision", self.decisions.clone());
         registry.register("picket_findings", "Findings by guard, rule and mode", self.findings.clone());
         registry.register("picket_guard_failures", "Guards that gave no verdict, by cause", self.failures.clone());
+        registry.register(
+            "picket_guard_events",
+            "What happened to guards, such as breaker-opened",
+            self.events.clone(),
+        );
         let durable = self.durable.clone();
         registry.register("picket_durable_seconds", "Time from handing an entry over to its being durable", durable);
         registry.register("picket_judge_seconds", "Time to judge one inference", self.seconds.clone());

@@ -8,9 +8,9 @@ use super::Edge;
 use crate::detectors::Row;
 use crate::inference::{Answer, AnswerEntry, Received};
 use crate::payload::Salt;
-use crate::sequencer::{Pending, SequencerError};
+use crate::sequencer::{Pending, Sequencer, SequencerError};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use picket_ledger::entry::Body;
+use picket_ledger::entry::{Body, GuardEvent};
 use picket_ledger::hash;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -122,7 +122,7 @@ fn process(edge: &Edge, job: Job) {
     if getrandom::fill(&mut salt).is_err() {
         return (job.respond)(Err(ProcessError::Randomness));
     }
-    let judgement = edge.pipeline.judge(&job.received, invocation, &salt);
+    let judgement = edge.pipeline.judge(&job.received, invocation, &salt, &|event| record(edge, sequencer, event));
     edge.metrics.judged(&judgement);
     let row = row(&job.received, judgement.row);
     let row = if job.feed {
@@ -155,9 +155,23 @@ fn process(edge: &Edge, job: Job) {
     );
 }
 
+/// Hands over what happened to a guard. The writer keeps the order: it is durable before, or in the same commit as, every
+/// verdict that is handed over later.
+fn record(edge: &Edge, sequencer: &Sequencer, event: GuardEvent) {
+    let (guard, what, message) = (event.guard.clone().unwrap_or_default(), event.event.name(), event.message.clone());
+    tracing::warn!(guard, "{what}: {message}");
+    edge.metrics.happened(&event);
+    let done = move |placed| {
+        if let Err(error) = placed {
+            tracing::error!(guard, %error, "that its state changed could not be recorded: {what}");
+        }
+    };
+    sequencer.submit(Body::GuardEvent(event).into(), Box::new(done));
+}
+
 /// Without a ledger: a dry run, which leaves no trace.
 fn judge_only(edge: &Edge, job: Job) {
-    let judgement = edge.pipeline.judge(&job.received, 0, &[0; 32]);
+    let judgement = edge.pipeline.judge(&job.received, 0, &[0; 32], &|event| edge.metrics.happened(&event));
     let row = row(&job.received, judgement.row);
     (job.respond)(Ok(Outcome { answer: judgement.answer, row: Some(row) }));
 }

@@ -40,6 +40,8 @@ pub enum Attack {
     MemoryPolite,
     /// `check` panics.
     Panic,
+    /// `check` panics when the output's text contains `crash`, and allows otherwise.
+    PanicOnWord,
     /// `check` executes `unreachable`.
     Unreachable,
     /// `check` reads beyond its memory.
@@ -178,6 +180,7 @@ impl Guard for Hostile {
             Attack::Memory => resources::use_up_memory(),
             Attack::MemoryPolite => resources::take_all_memory(),
             Attack::Panic => panic!("told to panic"),
+            Attack::PanicOnWord if answers::output_text(inference).contains("crash") => panic!("told to panic"),
             Attack::Unreachable => resources::unreachable(),
             Attack::OutOfBounds => resources::read_out_of_bounds(),
             Attack::DivideByZero => resources::divide_by_zero(),
