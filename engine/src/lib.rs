@@ -25,6 +25,7 @@ mod bindings;
 mod cache;
 mod call;
 mod declared;
+mod describe;
 mod descriptor;
 mod detector;
 mod engine;

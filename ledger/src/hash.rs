@@ -107,7 +107,7 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
 }
 
 /// Reads standard base64 in its one canonical form: padded, no stray bits, no white space.
-pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     // The engine refuses missing padding and non-zero trailing bits; the comparison keeps that promise ours.
     let bytes = STANDARD.decode(text).ok()?;
     (STANDARD.encode(&bytes) == text).then_some(bytes)

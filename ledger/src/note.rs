@@ -231,6 +231,12 @@ impl VerifyingKey {
         self.0.key.as_bytes()
     }
 
+    /// `<name>+<id>`: what the key is called where it need not be verified with.
+    #[must_use]
+    pub fn name_and_id(&self) -> String {
+        format!("{}+{}", self.name(), self.id_text())
+    }
+
     fn id_text(&self) -> String {
         to_hex(&self.0.id)
     }
@@ -304,7 +310,7 @@ impl fmt::Display for PublicKey {
 
 /// A note taken apart, nothing verified yet.
 #[derive(Debug)]
-pub(crate) struct Note<'a> {
+pub struct Note<'a> {
     /// The signed text, with its final newline.
     pub(crate) text: &'a str,
     signatures: Vec<SignatureLine<'a>>,
@@ -318,7 +324,11 @@ struct SignatureLine<'a> {
 }
 
 impl<'a> Note<'a> {
-    pub(crate) fn parse(note: &'a str) -> Result<Self, NoteError> {
+    /// Takes a note apart.
+    ///
+    /// # Errors
+    /// [`NoteError`] when it is no note, or too long. Who signed it is not looked at.
+    pub fn parse(note: &'a str) -> Result<Self, NoteError> {
         if note.len() > MAX_NOTE_BYTES {
             return Err(NoteError::TooLong(note.len()));
         }
@@ -341,6 +351,20 @@ impl<'a> Note<'a> {
         Ok(Self { text, signatures })
     }
 
+    /// The text, with its final newline: what the signatures are over.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The keys, `name+id`, that the signature lines claim to be by, in their order. Nothing is verified.
+    pub fn claimed(&self) -> impl Iterator<Item = String> + '_ {
+        self.signatures.iter().map(|line| {
+            let id = line.bytes.get(..4).unwrap_or_default();
+            format!("{}+{}", line.name, to_hex(id))
+        })
+    }
+
     pub(crate) fn signatures(&self) -> usize {
         self.signatures.len()
     }
@@ -361,7 +385,10 @@ impl<'a> Note<'a> {
     }
 
     /// Verifies the note's Ed25519 signature (type 0x01) by this key.
-    pub(crate) fn verify(&self, key: &VerifyingKey) -> Result<(), NoteError> {
+    ///
+    /// # Errors
+    /// [`NoteError::NotSigned`], [`NoteError::SignedTwice`] or [`NoteError::Signature`].
+    pub fn verify(&self, key: &VerifyingKey) -> Result<(), NoteError> {
         let signature = self.signature_by(&key.0)?.try_into().map_err(|_| NoteError::Signature(key.0.name.clone()))?;
         key.0.verify(self.text.as_bytes(), signature)
     }

@@ -7,6 +7,7 @@
 pub(crate) mod files;
 pub(crate) mod full;
 pub mod service;
+pub mod vetting;
 
 use serde_json::{Value, json};
 use std::io::Write as _;

@@ -59,8 +59,9 @@ fn guards(config: &Config) -> Result<String, String> {
     let instances = u32::try_from(config.detectors.len()).unwrap_or(u32::MAX).saturating_add(4);
     let engine = Engine::new(EngineOptions { instances, max_memory, ..EngineOptions::default() })
         .map_err(|error| error.to_string())?;
-    crate::pipeline::load(config, &engine, std::sync::Arc::default()).map_err(|error| error.to_string())?;
-    crate::detectors::load(config, &engine).map_err(|error| error.to_string())?;
+    let in_force = std::sync::Arc::<crate::pipeline::InForce>::default();
+    crate::pipeline::load(config, &engine, in_force.clone()).map_err(|error| error.to_string())?;
+    crate::detectors::load(config, &engine, &in_force).map_err(|error| error.to_string())?;
     if config.guards.is_empty() {
         return Err("there is no [[guard]] that is on: nothing is judged".into());
     }

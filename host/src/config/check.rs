@@ -18,17 +18,16 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let place = Place { file, text };
     let raw = parse(&place)?;
     let models = models(&place, &raw.models)?;
-    let config = Config {
+    Ok(Config {
         file: file.to_path_buf(),
         edge: edge(&place, &raw.edge)?,
         auditor: raw.auditor.as_ref().map(|auditor| auditor::auditor(&place, auditor)).transpose()?,
         ledger: ledger::ledger(&place, &raw.ledger)?,
-        trust: signers::trust(&place, &raw.trust)?,
+        trust: signers::trust(&place, &raw)?,
         guards: guards(&place, &raw.guards, &models)?,
         detectors: detectors(&place, &raw.detectors, &models)?,
         models,
-    };
-    Ok(config)
+    })
 }
 
 /// The data folder alone. Whoever reads a ledger needs no guards, and no weights that may have gone away since.
@@ -271,6 +270,7 @@ fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard
             mode: mode.unwrap_or(Mode::Enforce),
             on_failure,
             limits: written.limits(place, &key, Duration::from_millis(20))?,
+            written: signers::explicit(&written),
             settings: written.settings(place, &key("settings"))?,
             name: name.clone(),
         };
@@ -310,6 +310,7 @@ fn detectors(place: &Place, raw: &[RawDetector], models: &[Model]) -> Result<Vec
                 batch: place.number(&key("batch"), detector.batch.as_ref(), 1..=65_536, 256)?,
                 every: place.duration(&key("every"), detector.every.as_ref(), Duration::from_secs(2))?,
                 limits: written.limits(place, &key, Duration::from_secs(1))?,
+                written: signers::explicit(&written),
                 settings: written.settings(place, &key("settings"))?,
                 name: name.clone(),
             })

@@ -4,11 +4,13 @@
 //! error that names the file, the line and the key. Nothing after this module checks configuration again.
 
 mod check;
+mod cosign;
 mod raw;
 mod trust;
 mod units;
 
-pub use trust::{Trust, Unsigned};
+pub use cosign::CosignKey;
+pub use trust::{Key, Rule, Trust, TrustedKey, Unsigned};
 pub(crate) use units::duration;
 
 use std::net::SocketAddr;
@@ -206,6 +208,8 @@ pub struct Guard {
     pub breaker: Option<Breaker>,
     /// Limits for each call.
     pub limits: Limits,
+    /// Which of the limits the operator wrote down.
+    pub written: WrittenLimits,
     /// Settings as JSON text.
     pub settings: String,
 }
@@ -229,8 +233,23 @@ pub struct Detector {
     pub every: Duration,
     /// Limits for each call.
     pub limits: Limits,
+    /// Which of the limits the operator wrote down.
+    pub written: WrittenLimits,
     /// Settings as JSON text.
     pub settings: String,
+}
+
+/// Which [`Limits`] an operator wrote down; the others are defaults, which nobody decided on for this guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WrittenLimits {
+    /// `deadline`.
+    pub deadline: bool,
+    /// `memory`.
+    pub memory: bool,
+    /// `answer`.
+    pub answer: bool,
+    /// `findings`.
+    pub findings: bool,
 }
 
 /// Limits of one guard or detector.

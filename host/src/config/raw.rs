@@ -4,6 +4,7 @@
 //! by serde. What each key means, its unit, default and consequence stands here, and `docs/configuration.md` repeats it.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use toml::Spanned;
 
 /// The whole file.
@@ -115,6 +116,40 @@ pub(super) struct RawLedger {
 pub(super) struct RawTrust {
     /// What becomes of a guard or detector without a signature: `refuse` (default) or `allow`.
     pub unsigned: Option<Spanned<String>>,
+    /// Revocation list: components and keys that count for nothing any more. Read at start and watched. Default: none.
+    pub revoked: Option<Spanned<String>>,
+    /// Public keys by the names that rules give them.
+    #[serde(default)]
+    pub keys: BTreeMap<String, Spanned<RawKey>>,
+    /// Who must have signed which guards; the first rule that names a guard counts.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<RawRule>,
+}
+
+/// A key of `[trust.keys]`.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a key is a text as `picket guard keygen` prints it, or `{ cosign = \"key.pub\" }`"
+)]
+pub(super) enum RawKey {
+    /// `name+id+base64`.
+    Note(String),
+    /// A public key of cosign: a PEM file, ECDSA on P-256.
+    Cosign { cosign: String },
+}
+
+/// `[[trust.rule]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRule {
+    /// Names of guards and detectors, or `*` for all.
+    pub guards: Spanned<Vec<Spanned<String>>>,
+    /// One of these keys must have signed.
+    pub any_of: Option<Vec<Spanned<String>>>,
+    /// All of these keys must have signed.
+    pub all_of: Option<Vec<Spanned<String>>>,
 }
 
 /// `[[model]]`: a model whose outputs come here. With none at all, any name is let in.

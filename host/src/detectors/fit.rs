@@ -4,8 +4,8 @@ use super::batch::Builder;
 use crate::config::{self, Config};
 use crate::guards;
 use crate::inference;
-use crate::pipeline::{InForce, PipelineError, engine_limits, load, refused};
-use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions, Failure};
+use crate::pipeline::{InForce, PipelineError, granted_limits, load, refused};
+use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions, Failure, World};
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,12 +83,14 @@ pub fn fit(config: &Config, detector: &config::Detector, sample: &Path) -> Resul
     let engine = Engine::new(options)?;
     let pipeline = load(config, &engine, Arc::new(InForce::default()))?;
     let batch = rows(&pipeline, sample)?;
-    let limits = config::Limits { deadline: DEADLINE, ..detector.limits };
-    let component =
-        guards::admit(config, &detector.name, detector.line, &detector.component).map_err(PipelineError::from)?.bytes;
+    let admitted =
+        guards::admit(config, &detector.name, detector.line, &detector.component).map_err(PipelineError::from)?;
+    let granted = admitted.grant(&detector.limits, &detector.written).map_err(PipelineError::from)?;
+    let limits = picket_engine::Limits { deadline: DEADLINE, ..granted_limits(&granted) };
     let mut loaded = engine
-        .load_detector(&detector.name, &component, &detector.settings, &[], engine_limits(&limits))
+        .load_detector(&detector.name, &admitted.bytes, &detector.settings, &[], limits)
         .map_err(|source| refused(config, detector.line, source))?;
+    admitted.confirm(World::Detector, loaded.descriptor()).map_err(PipelineError::from)?;
     let profile = loaded.fit(&batch).map_err(FitError::Failed)?;
     Ok(Fitted { profile, rows: batch.times.len(), streams: batch.columns.len() })
 }

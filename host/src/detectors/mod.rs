@@ -12,7 +12,7 @@ mod watch;
 pub use fit::{FitError, Fitted, fit};
 
 use crate::config::Config;
-use crate::pipeline::PipelineError;
+use crate::pipeline::{InForce, PipelineError};
 use crate::sequencer::Sequencer;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use picket_engine::Engine;
@@ -87,9 +87,9 @@ pub struct Loaded {
 ///
 /// # Errors
 /// [`PipelineError`] names the first detector that cannot be loaded.
-pub fn load(config: &Config, engine: &Engine) -> Result<Loaded, PipelineError> {
+pub fn load(config: &Config, engine: &Engine, in_force: &InForce) -> Result<Loaded, PipelineError> {
     let counters = Arc::new(Counters::default());
-    let load = |detector| Watch::load(config, detector, engine, counters.clone());
+    let load = |detector| Watch::load(config, detector, engine, in_force, counters.clone());
     let watches = config.detectors.iter().map(load).collect::<Result<_, _>>()?;
     Ok(Loaded { watches, counters })
 }

@@ -3,11 +3,11 @@
 use super::batch::Builder;
 use super::{Counters, OnAlarm, Row, SNAPSHOT_BATCHES};
 use crate::config::{self, Config};
-use crate::guards;
-use crate::pipeline::{PipelineError, engine_limits, millionths, read_file, refused};
+use crate::guards::{self, Standing};
+use crate::pipeline::{InForce, PipelineError, granted_limits, millionths, read_file, refused, tell_of_cache};
 use crate::sequencer::{Pending, Sequencer};
 use picket_engine::{Alarm, AlarmState, Bar};
-use picket_engine::{Detector, Engine};
+use picket_engine::{Detector, Engine, World};
 use picket_ledger::entry::{Body, Drift, Drop, GuardLoad, Start};
 use picket_ledger::{Hash, hash};
 use std::collections::BTreeMap;
@@ -29,6 +29,9 @@ pub(super) struct Watch {
     /// Loaded at the start so that a bad component is refused then; the first model takes it.
     spare: Option<Detector>,
     load: GuardLoad,
+    limits: picket_engine::Limits,
+    /// Whether it may still be asked.
+    standing: Arc<Standing>,
     instances: BTreeMap<String, Instance>,
 }
 
@@ -47,17 +50,22 @@ impl Watch {
         config: &Config,
         detector: &config::Detector,
         engine: &Engine,
+        in_force: &InForce,
         counters: Arc<Counters>,
     ) -> Result<Self, PipelineError> {
         let admitted = guards::admit(config, &detector.name, detector.line, &detector.component)?;
-        let component = admitted.bytes;
+        let limits = granted_limits(&admitted.grant(&detector.limits, &detector.written)?);
         let reference = match &detector.reference {
             Some(path) => read_file(config, detector.line, path)?,
             None => Vec::new(),
         };
         let spare = engine
-            .load_detector(&detector.name, &component, &detector.settings, &reference, engine_limits(&detector.limits))
+            .load_detector(&detector.name, &admitted.bytes, &detector.settings, &reference, limits)
             .map_err(|source| refused(config, detector.line, source))?;
+        admitted.confirm(World::Detector, spare.descriptor())?;
+        tell_of_cache(&detector.name, &spare.report().cache);
+        let standing = in_force.revocations().watch(&detector.name, *spare.settings_digest(), admitted.vouched);
+        let component = admitted.bytes;
         let load = GuardLoad {
             name: detector.name.clone(),
             component: *spare.component_digest(),
@@ -79,6 +87,8 @@ impl Watch {
             counters,
             spare: Some(spare),
             load,
+            limits,
+            standing,
             instances: BTreeMap::new(),
         })
     }
@@ -97,7 +107,9 @@ impl Watch {
     }
 
     pub(super) fn row(&mut self, row: &Row, on_alarm: &OnAlarm) {
-        if self.config.models.as_ref().is_some_and(|models| !models.contains(&row.model)) {
+        let elsewhere = self.config.models.as_ref().is_some_and(|models| !models.contains(&row.model));
+        // Its retirement is an entry, and says from when on it sees nothing.
+        if elsewhere || self.standing.revoked().is_some() {
             return;
         }
         if !self.instances.contains_key(&row.model) {
@@ -162,9 +174,8 @@ impl Watch {
     }
 
     fn fresh(&self) -> Result<Detector, String> {
-        let limits = engine_limits(&self.config.limits);
         self.engine
-            .load_detector(&self.config.name, &self.component, &self.config.settings, &self.reference, limits)
+            .load_detector(&self.config.name, &self.component, &self.config.settings, &self.reference, self.limits)
             .map_err(|error| error.to_string())
     }
 
@@ -177,6 +188,11 @@ impl Watch {
         let batch = instance.builder.take();
         let rows = batch.times.len();
         let next_row = batch.first_row + rows as u64;
+        // Rows that had gathered when it was revoked: told as lost, once.
+        if let Some(reason) = self.standing.revoked() {
+            let reason = reason.to_owned();
+            return self.lose(model, rows, &reason);
+        }
         let observed = instance
             .detector
             .observe(&batch)

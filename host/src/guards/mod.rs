@@ -2,7 +2,20 @@
 //!
 //! Whatever is loaded, guard or detector, goes through [`admit`]: nothing else reads a component that is to run.
 
-use crate::config::{Component, Config, Unsigned};
+mod grant;
+mod revocation;
+mod standing;
+mod statement;
+mod trust;
+
+pub use grant::Granted;
+pub use revocation::{List, ListError};
+pub use standing::{Revocations, Standing};
+pub use statement::{HEADER, Statement, StatementError};
+pub use trust::{Refusal, Signatures, Vouched, note_path, vouch};
+
+use crate::config::{Component, Config, Limits, WrittenLimits};
+use picket_engine::{Descriptor, World};
 use picket_ledger::Hash;
 use std::path::PathBuf;
 
@@ -13,10 +26,22 @@ pub struct Admitted {
     pub bytes: Vec<u8>,
     /// The keys, `name+id`, whose signatures over it were verified.
     pub signers: Vec<String>,
-    /// SHA-256 of the statement that they signed.
+    /// SHA-256 of what they signed.
     pub statement: Option<Hash>,
     /// The rule of the trust policy that let it in, in words.
     pub rule: String,
+    /// All of that, to be held against later revocation lists.
+    pub vouched: Vouched,
+    place: Place,
+}
+
+/// Where the configuration names a component, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    config: PathBuf,
+    line: usize,
+    guard: String,
+    component: Component,
 }
 
 /// Why a component may not be loaded.
@@ -37,40 +62,110 @@ pub enum AdmitError {
         /// Why it could not.
         source: std::io::Error,
     },
-    /// Nobody signed it.
-    #[error(
-        "{}:{line}: guard `{guard}`: nobody signed {component}, and unsigned guards do not run here; sign it with \
-         `picket guard sign`, or let unsigned guards run with `--allow-unsigned` or `unsigned = \"allow\"` in [trust]",
-        config.display()
-    )]
-    Unsigned {
+    /// A signature is there and cannot be read.
+    #[error("{}:{line}: guard `{guard}`: {}: {source}", config.display(), path.display())]
+    Signature {
         /// The configuration file.
         config: PathBuf,
         /// Line of the guard's table.
         line: usize,
         /// The guard's name in the configuration.
         guard: String,
-        /// What is not signed.
-        component: Component,
+        /// The file of the signature.
+        path: PathBuf,
+        /// Why it could not be read.
+        source: std::io::Error,
     },
+    /// The trust policy does not let it in.
+    #[error("{}:{line}: guard `{guard}`: {component}: {refusal}", config.display())]
+    Refused {
+        /// The configuration file.
+        config: PathBuf,
+        /// Line of the guard's table.
+        line: usize,
+        /// The guard's name in the configuration.
+        guard: String,
+        /// What was refused.
+        component: Component,
+        /// Why.
+        refusal: Box<Refusal>,
+    },
+    /// What is revoked cannot be known.
+    #[error(transparent)]
+    List(#[from] ListError),
 }
 
-/// Reads the component of the guard or detector `name`, whose table begins at `line` of the configuration.
+/// Reads the component of the guard or detector `name`, whose table begins at `line` of the configuration, and holds it
+/// against the trust policy. Nothing of it has been compiled or run when this returns.
 ///
 /// # Errors
 /// [`AdmitError`] names file, line and guard.
 pub fn admit(config: &Config, name: &str, line: usize, component: &Component) -> Result<Admitted, AdmitError> {
+    let place = Place { config: config.file.clone(), line, guard: name.to_owned(), component: component.clone() };
     let Component::File(path) = component;
-    let bytes = std::fs::read(path).map_err(|source| AdmitError::Unreadable {
+    let bytes = std::fs::read(path).map_err(|source| place.unreadable(source))?;
+    let signatures = Signatures::beside(path).map_err(|(path, source)| AdmitError::Signature {
         config: config.file.clone(),
         line,
         guard: name.to_owned(),
-        component: component.clone(),
+        path,
         source,
     })?;
-    if config.trust.unsigned == Unsigned::Refuse {
-        let (config, guard, component) = (config.file.clone(), name.to_owned(), component.clone());
-        return Err(AdmitError::Unsigned { config, line, guard, component });
-    }
-    Ok(Admitted { bytes, signers: Vec::new(), statement: None, rule: "unsigned allowed".to_owned() })
+    // Read each time: a guard that is loaded while the box runs is held against the newest list.
+    let revoked = revoked(config)?;
+    let vouched =
+        vouch(&config.trust, name, &bytes, &signatures, &revoked).map_err(|refusal| place.refused(refusal))?;
+    Ok(Admitted {
+        bytes,
+        signers: vouched.signers(),
+        statement: vouched.signed,
+        rule: vouched.admitted(),
+        vouched,
+        place,
+    })
 }
+
+/// The revocation list of the configuration as it is now.
+///
+/// # Errors
+/// [`ListError`].
+pub fn revoked(config: &Config) -> Result<List, ListError> {
+    config.trust.revoked.as_deref().map_or_else(|| Ok(List::default()), List::read)
+}
+
+impl Admitted {
+    /// The limits under which it runs, when the configuration gives it `limits`.
+    ///
+    /// # Errors
+    /// When they are beyond what was signed, or less than it needs and nobody said so.
+    pub fn grant(&self, limits: &Limits, written: &WrittenLimits) -> Result<Granted, AdmitError> {
+        grant::grant(&self.bytes, &self.vouched, limits, written).map_err(|refusal| self.place.refused(refusal))
+    }
+
+    /// Holds what the component says of itself, now that it was loaded, against what was signed.
+    ///
+    /// # Errors
+    /// It says something else.
+    pub fn confirm(&self, world: World, descriptor: &Descriptor) -> Result<(), AdmitError> {
+        let Some(signed) = &self.vouched.statement else { return Ok(()) };
+        let refused = |refusal| self.place.refused(refusal);
+        let found = Statement::of(&self.bytes, world, descriptor)
+            .map_err(|error| refused(Refusal::Declared(error.to_string())))?;
+        signed.difference(&found).map_or(Ok(()), |field| Err(refused(Refusal::Difference(field))))
+    }
+}
+
+impl Place {
+    fn unreadable(&self, source: std::io::Error) -> AdmitError {
+        let Self { config, line, guard, component } = self.clone();
+        AdmitError::Unreadable { config, line, guard, component, source }
+    }
+
+    fn refused(&self, refusal: Refusal) -> AdmitError {
+        let Self { config, line, guard, component } = self.clone();
+        AdmitError::Refused { config, line, guard, component, refusal: Box::new(refusal) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,11 @@
 mod files;
 mod incarnation;
 mod rotation;
+mod signer;
 
 pub use incarnation::{Reopening, incarnation_of, origin_of};
 pub use rotation::Step;
+pub use signer::{create_signer, read_signer};
 
 use picket_ledger::keychain::MAX_CHAIN_BYTES;
 use picket_ledger::note::{SigningKey, VerifyingKey};

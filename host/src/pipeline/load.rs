@@ -2,9 +2,9 @@
 
 use super::breaker::Breaker;
 use super::{InForce, LoadedGuard, Pipeline};
-use crate::config::{Config, Guard, Limits, Mode, OnFailure, Retention};
-use crate::guards::{self, AdmitError, Admitted};
-use picket_engine::{Engine, LoadError, Validator};
+use crate::config::{self, Config, Guard, Limits, Mode, OnFailure, Retention};
+use crate::guards::{self, AdmitError, Admitted, Granted};
+use picket_engine::{CacheUse, Engine, LoadError, Validator};
 use picket_ledger::{entry, hash};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -51,11 +51,16 @@ pub fn load(config: &Config, engine: &Engine, in_force: Arc<InForce>) -> Result<
         .iter()
         .map(|guard| {
             let admitted = guards::admit(config, &guard.name, guard.line, &guard.component)?;
+            let granted = admitted.grant(&guard.limits, &guard.written)?;
             let validator = engine
-                .load_validator(&guard.name, &admitted.bytes, &guard.settings, engine_limits(&guard.limits))
+                .load_validator(&guard.name, &admitted.bytes, &guard.settings, granted_limits(&granted))
                 .map_err(|source| refused(config, guard.line, source))?;
+            admitted.confirm(validator.world(), validator.descriptor())?;
+            tell_of_cache(&guard.name, &validator.report().cache);
+            let (settings, vouched) = (*validator.settings_digest(), admitted.vouched.clone());
             Ok(LoadedGuard {
-                config: guard.clone(),
+                standing: in_force.revocations().watch(&guard.name, settings, vouched),
+                config: config::Guard { limits: granted.limits, ..guard.clone() },
                 load: guard_load(&guard.name, &validator, admitted),
                 validator,
                 breaker: guard.breaker.map(|policy| Arc::new(Breaker::new(policy))),
@@ -109,13 +114,30 @@ pub(crate) fn refused(config: &Config, line: usize, source: LoadError) -> Pipeli
     PipelineError::Refused { config: config.file.clone(), line, source: Box::new(source) }
 }
 
-pub(crate) fn engine_limits(limits: &Limits) -> picket_engine::Limits {
+fn engine_limits(limits: &Limits) -> picket_engine::Limits {
     picket_engine::Limits {
         deadline: limits.deadline,
         memory: limits.memory,
         answer_bytes: limits.answer,
         findings: limits.findings,
         ..picket_engine::Limits::default()
+    }
+}
+
+pub(crate) fn granted_limits(granted: &Granted) -> picket_engine::Limits {
+    picket_engine::Limits { table_elements: granted.table_elements, ..engine_limits(&granted.limits) }
+}
+
+/// A cache file that is not what this box wrote was not run: it is worth an operator's look who put it there.
+pub(crate) fn tell_of_cache(guard: &str, cache: &CacheUse) {
+    match cache {
+        CacheUse::Replaced(reason) => {
+            tracing::warn!(guard, reason, "its file in the compile cache was not used, and has been compiled anew");
+        }
+        CacheUse::Unwritable(reason) => {
+            tracing::warn!(guard, reason, "cannot be kept in the compile cache; each start compiles it");
+        }
+        CacheUse::Off | CacheUse::Hit | CacheUse::Miss => {}
     }
 }
 
@@ -148,6 +170,7 @@ fn document(config: &Config, guards: &[LoadedGuard]) -> String {
         "guards": guards,
         "models": models,
         "retention": retention,
+        "trust": config.trust.document(),
     });
     sorted(document).to_string()
 }

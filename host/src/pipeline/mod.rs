@@ -10,10 +10,11 @@ mod record;
 mod redact;
 
 pub use load::{PipelineError, guard_loads, load};
-pub(crate) use load::{engine_limits, read as read_file, refused};
+pub(crate) use load::{granted_limits, read as read_file, refused, tell_of_cache};
 pub(crate) use record::millionths;
 
 use crate::config::{Mode, Retention};
+use crate::guards::{List, Revocations, Standing};
 use crate::inference::{Answer, AnswerFailure, AnswerFinding, Received, content_json, severity_name};
 use crate::measure::measure;
 use crate::payload::{self, Salt};
@@ -42,6 +43,8 @@ pub struct Pipeline {
 struct LoadedGuard {
     config: crate::config::Guard,
     validator: Validator,
+    /// Whether it may still be asked.
+    standing: Arc<Standing>,
     /// What the ledger is told of it.
     load: entry::GuardLoad,
     /// None: it is asked however often it fails.
@@ -74,20 +77,33 @@ pub struct Bindings {
 }
 
 /// The bindings of each model as they are now. The watcher changes them after their entry is durable, so a verdict never
-/// names a digest that the ledger has not seen before.
+/// names a digest that the ledger has not seen before. With them, the revocation list.
 #[derive(Debug, Default)]
-pub struct InForce(RwLock<BTreeMap<String, Bindings>>);
+pub struct InForce {
+    bindings: RwLock<BTreeMap<String, Bindings>>,
+    revocations: Revocations,
+}
 
 impl InForce {
+    /// Begins with this list of what is revoked, and no bindings.
+    pub fn new(revoked: List) -> Self {
+        Self { bindings: RwLock::default(), revocations: Revocations::new(revoked) }
+    }
+
+    /// What is revoked.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
     /// What is in force for `model`.
     pub fn of(&self, model: &str) -> Bindings {
-        let bindings = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let bindings = self.bindings.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         bindings.get(model).copied().unwrap_or_default()
     }
 
     /// Puts new digests in force.
     pub fn set(&self, model: &str, new: Bindings) {
-        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(model.to_owned(), new);
+        self.bindings.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(model.to_owned(), new);
     }
 }
 
@@ -217,6 +233,10 @@ impl Pipeline {
 impl LoadedGuard {
     /// Runs the guard, unless its breaker is open; then the failure says so, and the second value is true.
     fn check(&self, inference: &Inference, on_event: OnEvent<'_>) -> (Result<Verdict, Failure>, bool) {
+        // Before the breaker: whatever it says, a revoked guard is not tried, and `on_failure` decides.
+        if let Some(reason) = self.standing.revoked() {
+            return (Err(Failure { cause: Cause::Unavailable, message: reason.to_owned() }), false);
+        }
         let Some(breaker) = &self.breaker else { return (self.validator.check(inference), false) };
         match breaker.ask(Instant::now()) {
             Way::Open(message) => (Err(Failure { cause: Cause::Unavailable, message }), true),

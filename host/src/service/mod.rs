@@ -5,6 +5,7 @@
 mod indexing;
 mod metrics;
 mod provenance;
+mod revocation;
 mod workers;
 
 pub use metrics::Metrics;
@@ -13,6 +14,7 @@ pub use workers::{Job, Outcome, ProcessError, Respond, Workers};
 use crate::config::Config;
 use crate::detectors::{self, Detectors, Feeder, OnAlarm};
 use crate::evidence::{LEDGER_FOLDER, LOOKUP_FOLDER};
+use crate::guards;
 use crate::keys::{self, KeyError};
 use crate::pipeline::{self, InForce, Pipeline, PipelineError};
 use crate::retention::{Keeper, Keeping};
@@ -136,9 +138,10 @@ impl Service {
         // Guards before the ledger: a configuration that does not load leaves no trace in it.
         let cache = keys.as_ref().map(|keys| CacheOptions { folder: data.join("cache"), key: keys.cache });
         let engine = Engine::new(engine_options(config, cache))?;
-        let in_force = Arc::new(InForce::default());
+        let revoked = guards::revoked(config).map_err(|error| PipelineError::Admit(error.into()))?;
+        let in_force = Arc::new(InForce::new(revoked));
         let pipeline = pipeline::load(config, &engine, in_force.clone())?;
-        let detectors = detectors::load(config, &engine)?;
+        let detectors = detectors::load(config, &engine, &in_force)?;
         let detector_loads = detectors.guard_loads();
         let key = keys.as_ref().map(|keys| keys.verifying.clone());
         let (sequencer, writer, opening) = match keys {

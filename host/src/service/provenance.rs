@@ -1,5 +1,7 @@
-//! Weights, prompts and features under watch: hashed at the start and on change, recorded, then in force.
+//! Weights, prompts and features under watch: hashed at the start and on change, recorded, then in force. The revocation
+//! list is looked at on the same thread.
 
+use super::revocation::ListWatch;
 use crate::config::Config;
 use crate::pipeline::{Bindings, InForce};
 use crate::provenance::{DigestCache, Observation, Role, Watched, Watcher};
@@ -25,6 +27,10 @@ pub(super) fn start(
     for observation in watcher.poll(&mut |_, _| {}) {
         apply(observation, sequencer, in_force);
     }
+    let mut revoked = config.trust.revoked.clone().map(ListWatch::new);
+    if let (Some(revoked), Some(sequencer)) = (&mut revoked, sequencer) {
+        revoked.look(in_force, sequencer);
+    }
     let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
     let Some(sequencer) = sequencer.cloned() else { return Ok(Watching { stop, thread: None }) };
     let (in_force, every) = (in_force.clone(), config.edge.watch_every);
@@ -32,6 +38,9 @@ pub(super) fn start(
         while !over(&stopped, every) {
             for observation in watcher.poll(&mut |_, _| {}) {
                 apply(observation, Some(&sequencer), &in_force);
+            }
+            if let Some(revoked) = &mut revoked {
+                revoked.look(&in_force, &sequencer);
             }
         }
     };

@@ -44,7 +44,8 @@ pub struct GuardLoad {
     /// The keys, `name+id`, whose signatures over the component were verified before it ran; at most
     /// [`MAX_SIGNERS`]. Empty: nobody's.
     pub signers: Vec<String>,
-    /// SHA-256 of the statement that they signed; none without a signature.
+    /// SHA-256 of what they signed: of a statement, or of the component where only signatures over that alone are there; none
+    /// without a signature.
     #[serde(serialize_with = "as_hex::option")]
     pub statement: Option<Hash>,
     /// The rule of the trust policy that let it in, in words: `any of sec-team, vendor` or `unsigned allowed`.

@@ -15,6 +15,8 @@ use crate::{cargo, guards, workspace};
 use feed::{Tally, feed};
 use process::{Program, Server};
 
+/// The components that the box of the demo runs.
+const GUARDS: [&str; 3] = ["structure.wasm", "pii.wasm", "drift.wasm"];
 /// Longest wait for something that should take a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -75,6 +77,7 @@ impl Demo {
         let demo = Self { root: root.to_path_buf(), folder, picket, auditor };
         demo.copy_weights("tumour-screen-1.0.0.json", "tumour-screen.json")?;
         demo.copy_weights("progression-1.0.0.json", "progression.json")?;
+        demo.copy_guards()?;
         Ok(demo)
     }
 
@@ -86,7 +89,9 @@ impl Demo {
         let auditor = Server::start(&self.auditor, &["serve"])?;
         // From here on the auditor keeps its port, so that it can come back where the box looks for it.
         self.write_auditor_config(auditor.port()?)?;
-        let config = self.write_box_config(&auditor, &auditor_key)?;
+        let signer = self.sign_guards()?;
+        println!("signer's key   {signer}, for {} guards", GUARDS.len());
+        let config = self.write_box_config(&auditor, &auditor_key, &signer)?;
         let box_key = self.picket.output(&["keygen"])?.trim().to_owned();
         println!("box's key      {box_key}");
         self.fit_reference(&config)?;
@@ -162,13 +167,13 @@ impl Demo {
 
     /// The box's configuration names a reference that must be there before it loads, so it is written twice: here without,
     /// to fit the reference with it, and then as it is returned.
-    fn write_box_config(&self, auditor: &Server, auditor_key: &str) -> Result<String> {
+    fn write_box_config(&self, auditor: &Server, auditor_key: &str, signer: &str) -> Result<String> {
         let template = std::fs::read_to_string(self.root.join("examples/demo/picket.toml"))?;
         let config = template
             .replace("{auditor-url}", auditor.url())
             .replace("{auditor-key}", auditor_key)
-            .replace("{examples}", &self.root.join("examples").display().to_string())
-            .replace("{guards}", &guards::default_folder(&self.root).display().to_string());
+            .replace("{signer}", signer)
+            .replace("{examples}", &self.root.join("examples").display().to_string());
         let reference = "reference = \"tumour.profile\"\n";
         ensure!(config.contains(reference), "examples/demo/picket.toml names no reference");
         std::fs::write(self.folder.join("picket.toml"), config.replace(reference, ""))?;
@@ -190,6 +195,26 @@ impl Demo {
         ])?;
         println!("reference      {}", fitted.trim());
         Ok(std::fs::write(self.folder.join("picket.toml"), config)?)
+    }
+
+    /// Into the folder of the demo: its signatures are nobody else's business.
+    fn copy_guards(&self) -> Result<()> {
+        let (from, to) = (guards::default_folder(&self.root), self.folder.join("guards"));
+        std::fs::create_dir_all(&to)?;
+        for name in GUARDS {
+            let from = from.join(name);
+            std::fs::copy(&from, to.join(name)).with_context(|| format!("{} cannot be copied", from.display()))?;
+        }
+        Ok(())
+    }
+
+    /// As a security team would: a key, and a signed statement for each guard. Returns the public key.
+    fn sign_guards(&self) -> Result<String> {
+        let key = self.picket.output(&["guard", "keygen", "--name", "sec-team", "-o", "sec-team.key"])?;
+        for name in GUARDS {
+            self.picket.output(&["guard", "sign", &format!("guards/{name}"), "--key", "sec-team.key"])?;
+        }
+        Ok(key.trim().to_owned())
     }
 
     fn copy_weights(&self, from: &str, to: &str) -> Result<()> {

@@ -1,6 +1,10 @@
 //! `picket guard`: work on guards.
 
+mod describe;
 mod inspect;
+mod keygen;
+mod sign;
+mod verify;
 
 use super::{Answer, Output};
 
@@ -8,10 +12,19 @@ use super::{Answer, Output};
 pub(super) enum Command {
     /// Show what a component is: world, imports, exports, size, digest.
     Inspect(inspect::Args),
+    /// Make a key to sign guards with, and print its public key.
+    Keygen(keygen::Args),
+    /// Sign a component: what it is, what it says of itself, and the limits that it asks for.
+    Sign(sign::Args),
+    /// Verify the signatures of a component.
+    Verify(verify::Args),
 }
 
 pub(super) fn run(command: &Command, output: Output) -> Answer {
     match command {
         Command::Inspect(args) => inspect::run(args, output),
+        Command::Keygen(args) => keygen::run(args, output),
+        Command::Sign(args) => sign::run(args, output),
+        Command::Verify(args) => verify::run(args, output),
     }
 }
