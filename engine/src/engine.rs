@@ -175,6 +175,11 @@ impl Engine {
         self.inner.reservation
     }
 
+    /// Whether `other` is a clone of this engine.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// As given to [`Engine::new`].
     pub fn options(&self) -> &EngineOptions {
         &self.inner.options

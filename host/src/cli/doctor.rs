@@ -2,7 +2,7 @@
 
 use super::{Answer, Exit, GuardsArgs, Output, print};
 use crate::config::Config;
-use crate::evidence::Evidence;
+use crate::evidence::{ControlClient, Evidence};
 use crate::{keys, sync};
 use serde_json::json;
 
@@ -24,6 +24,7 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
     let looks = [
         Look { what: "configuration", result: Ok(format!("{} is valid", config.file.display())) },
         Look { what: "guards", result: guards(&config) },
+        Look { what: "in force", result: in_force(&config) },
         Look { what: "keys", result: key(&config) },
         Look { what: "ledger", result: ledger(&config) },
         Look { what: "sync", result: alarm(&config) },
@@ -60,12 +61,30 @@ fn guards(config: &Config) -> Result<String, String> {
     let engine = Engine::new(EngineOptions { instances, max_memory, ..EngineOptions::default() })
         .map_err(|error| error.to_string())?;
     let in_force = std::sync::Arc::<crate::pipeline::InForce>::default();
-    crate::pipeline::load(config, &engine, in_force.clone()).map_err(|error| error.to_string())?;
-    crate::detectors::load(config, &engine, &in_force).map_err(|error| error.to_string())?;
+    crate::pipeline::load(config, &engine, in_force.clone(), None).map_err(|error| error.to_string())?;
+    crate::detectors::load(config, &engine, &in_force, None).map_err(|error| error.to_string())?;
     if config.guards.is_empty() {
         return Err("there is no [[guard]] that is on: nothing is judged".into());
     }
     Ok(format!("{} guards and {} detectors load", config.guards.len(), config.detectors.len()))
+}
+
+/// The policy of the running service, and guards that it does not ask.
+fn in_force(config: &Config) -> Result<String, String> {
+    let Some(service) = ControlClient::connect(&config.edge.data).map_err(|error| error.to_string())? else {
+        return Ok("no service runs".into());
+    };
+    let seen = service.policy().map_err(|error| error.to_string())?;
+    let open: Vec<String> = seen["guards"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|guard| Some(format!("guard {}: {}", guard["name"].as_str()?, guard["open"].as_str()?)))
+        .collect();
+    if open.is_empty() {
+        return Ok(format!("policy {}", seen["policy"].as_str().unwrap_or_default()));
+    }
+    Err(format!("{}; mend or exchange it, and run `picket reload`", open.join("; ")))
 }
 
 fn key(config: &Config) -> Result<String, String> {

@@ -3,6 +3,8 @@
 mod filter;
 mod follow;
 
+pub(super) use filter::moment;
+
 use picket_ledger::Entry;
 
 use super::ledger::LedgerArgs;

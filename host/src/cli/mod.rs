@@ -15,6 +15,7 @@ mod log;
 mod prove;
 mod record;
 mod reference;
+mod reload;
 mod run;
 mod show;
 mod sync;
@@ -42,6 +43,8 @@ struct Arguments {
 enum Command {
     /// Run the service.
     Run(run::Args),
+    /// Put a changed configuration in force while the service runs.
+    Reload(reload::Args),
     /// Judge JSONL inferences from a file or standard input.
     Check(check::Args),
     /// List what the ledger holds.
@@ -125,7 +128,7 @@ pub(crate) struct GuardsArgs {
     /// Let guards and detectors run that nobody signed; for development. One with a wrong signature, or a revoked one,
     /// is refused all the same.
     #[arg(long)]
-    allow_unsigned: bool,
+    pub(crate) allow_unsigned: bool,
 }
 
 impl GuardsArgs {
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
     log_to_stderr();
     let answer = match &arguments.command {
         Command::Run(args) => run::run(args),
+        Command::Reload(args) => reload::run(args, output),
         Command::Check(args) => check::run(args, output),
         Command::Log(args) => log::run(args, output),
         Command::Show(args) => show::run(args, output),

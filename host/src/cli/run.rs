@@ -4,11 +4,12 @@ use super::{Answer, Exit, GuardsArgs};
 use crate::config::Config;
 use crate::gateway::control::Control;
 use crate::gateway::{Gateway, socket};
-use crate::service::{Recording, Service};
+use crate::service::{Recording, Reloader, Service};
 use crate::sync::{Client, ClientOptions, CutLimits, SyncHandle, Task, TaskOptions, Uplink};
 use anyhow::Context as _;
 use picket_ledger::entry::Drift;
 use picket_ledger::receipt::CosignerKey;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,6 +35,9 @@ pub(super) fn run(args: &Args) -> Answer {
         .block_on(TcpListener::bind(config.edge.listen))
         .with_context(|| format!("edge.listen: cannot listen on {}", config.edge.listen))?;
     let service = Service::start(&config, Recording::Ledger, Box::new(tell))?;
+    if args.config.allow_unsigned {
+        service.reloader.allow_unsigned();
+    }
     report_opening(&service);
     let served = runtime.block_on(serve(&config, &service, listener));
     // Connections that did not end in time end here; what they handed over is still judged and recorded below.
@@ -46,12 +50,14 @@ pub(super) fn run(args: &Args) -> Answer {
 async fn serve(config: &Config, service: &Service, listener: TcpListener) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
     let sync = start_sync(config, service)?;
     let address = listener.local_addr()?;
     let gateway = Gateway::new(service.edge.clone(), service.workers.clone(), config.edge.max_inference, sync.clone());
     let sequencer = service.edge.sequencer().cloned().context("the service has no ledger")?;
     let lookup = service.lookup().context("the service has no ledger")?;
-    let control = Control { sequencer, lookup, sync: sync.clone() };
+    let (edge, reloader) = (service.edge.clone(), service.reloader.clone());
+    let control = Control { sequencer, lookup, edge, reloader, sync: sync.clone() };
     let control = socket::serve(&config.edge.data, control).context("the control socket")?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let router = gateway.clone().router();
@@ -61,6 +67,7 @@ async fn serve(config: &Config, service: &Service, listener: TcpListener) -> any
         drop(stopped.wait_for(|stop| *stop).await);
     };
     let mut server = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
+    let reloads = tokio::spawn(reload_on(hangup, service.reloader.clone()));
     gateway.set_ready(true);
     eprintln!("listening on http://{address}");
     tokio::select! {
@@ -69,6 +76,7 @@ async fn serve(config: &Config, service: &Service, listener: TcpListener) -> any
     }
     eprintln!("stopping: no new inferences, those under way are finished");
     gateway.set_ready(false);
+    reloads.abort();
     stop.send_replace(true);
     if !server.is_finished() && tokio::time::timeout(GRACE, &mut server).await.is_err() {
         tracing::warn!("some connections did not end in time and are cut");
@@ -79,6 +87,14 @@ async fn serve(config: &Config, service: &Service, listener: TcpListener) -> any
         sync.stop();
     }
     Ok(())
+}
+
+/// Each SIGHUP reads the configuration anew. How it went is logged, and refusals are entries.
+async fn reload_on(mut hangup: Signal, reloader: Arc<Reloader>) {
+    while hangup.recv().await.is_some() {
+        let reloader = reloader.clone();
+        drop(tokio::task::spawn_blocking(move || drop(reloader.reload(None))).await);
+    }
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
@@ -96,7 +112,7 @@ fn start_sync(config: &Config, service: &Service) -> anyhow::Result<Option<SyncH
     let cosigner = CosignerKey::parse(&auditor.key).context("auditor.key")?;
     let uplink = Uplink::new(
         sequencer.reader(),
-        std::sync::Arc::new(sequencer.clone()),
+        Arc::new(sequencer.clone()),
         client,
         sequencer.keyring(),
         cosigner,

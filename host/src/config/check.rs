@@ -2,6 +2,7 @@
 
 mod auditor;
 mod breaker;
+mod candidate;
 mod ledger;
 mod signers;
 mod trust;
@@ -271,9 +272,14 @@ fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard
             on_failure,
             limits: written.limits(place, &key, Duration::from_millis(20))?,
             written: signers::explicit(&written),
-            settings: written.settings(place, &key("settings"))?,
+            settings: settings(place, &key("settings"), written.settings.as_ref())?,
+            candidate: None,
             name: name.clone(),
         };
+        let candidate = guard.candidate.as_ref();
+        let candidate =
+            candidate.map(|raw| candidate::candidate(place, &key("candidate"), raw, &checked)).transpose()?;
+        let checked = Guard { candidate, ..checked };
         // A guard that is off is checked all the same, so that switching it on holds no surprise.
         if mode.is_some() {
             guards.push(checked);
@@ -311,11 +317,17 @@ fn detectors(place: &Place, raw: &[RawDetector], models: &[Model]) -> Result<Vec
                 every: place.duration(&key("every"), detector.every.as_ref(), Duration::from_secs(2))?,
                 limits: written.limits(place, &key, Duration::from_secs(1))?,
                 written: signers::explicit(&written),
-                settings: written.settings(place, &key("settings"))?,
+                settings: settings(place, &key("settings"), written.settings.as_ref())?,
                 name: name.clone(),
             })
         })
         .collect()
+}
+
+fn settings(place: &Place, key: &str, written: Option<&Spanned<toml::Table>>) -> Result<String, ConfigError> {
+    let Some(settings) = written else { return Ok("{}".to_owned()) };
+    serde_json::to_string(settings.get_ref())
+        .map_err(|error| place.wrong(&settings.span(), key, format!("cannot be written as JSON: {error}")))
 }
 
 /// The keys that guards and detectors share.
@@ -336,12 +348,6 @@ impl Written<'_> {
             answer: place.held(&key("answer"), self.answer.as_ref(), 1 << 20)?,
             findings: place.number(&key("findings"), self.findings.as_ref(), 1..=4096, 256)?,
         })
-    }
-
-    fn settings(&self, place: &Place, key: &str) -> Result<String, ConfigError> {
-        let Some(settings) = self.settings else { return Ok("{}".to_owned()) };
-        serde_json::to_string(settings.get_ref())
-            .map_err(|error| place.wrong(&settings.span(), key, format!("cannot be written as JSON: {error}")))
     }
 
     fn models(&self, place: &Place, key: &str, known: &[Model]) -> Result<Option<Vec<String>>, ConfigError> {

@@ -5,11 +5,13 @@
 
 mod check;
 mod cosign;
+mod live;
 mod raw;
 mod trust;
 mod units;
 
 pub use cosign::CosignKey;
+pub(crate) use live::restart_keys;
 pub use trust::{Key, Rule, Trust, TrustedKey, Unsigned};
 pub(crate) use units::duration;
 
@@ -212,6 +214,19 @@ pub struct Guard {
     pub written: WrittenLimits,
     /// Settings as JSON text.
     pub settings: String,
+    /// Another version that is tried beside it.
+    pub candidate: Option<Candidate>,
+}
+
+/// A version of a guard that runs in shadow beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where the component comes from.
+    pub component: Component,
+    /// Settings as JSON text.
+    pub settings: String,
+    /// The share of inferences that it judges too, in millionths; 1 to 1,000,000.
+    pub share: u32,
 }
 
 /// A detector.

@@ -197,6 +197,20 @@ pub(super) struct RawGuard {
     pub findings: Option<Spanned<i64>>,
     /// Handed to `configure` as JSON. Default: empty.
     pub settings: Option<Spanned<toml::Table>>,
+    /// Another version that is tried beside it, in shadow.
+    pub candidate: Option<Spanned<RawCandidate>>,
+}
+
+/// `candidate` of a guard.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCandidate {
+    /// Its component. Default: the guard's.
+    pub component: Option<Spanned<String>>,
+    /// Its settings. Default: the guard's.
+    pub settings: Option<Spanned<toml::Table>>,
+    /// The share of the guard's inferences that it judges too, above 0 and up to 1. Default 0.1.
+    pub share: Option<Spanned<f64>>,
 }
 
 /// `[[detector]]`: a detector, one instance for each model.

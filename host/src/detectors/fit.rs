@@ -81,7 +81,7 @@ pub fn fit(config: &Config, detector: &config::Detector, sample: &Path) -> Resul
     let max_memory = max_memory.max(detector.limits.memory);
     let options = EngineOptions { instances: 4, max_memory, cache, ..EngineOptions::default() };
     let engine = Engine::new(options)?;
-    let pipeline = load(config, &engine, Arc::new(InForce::default()))?;
+    let pipeline = load(config, &engine, Arc::new(InForce::default()), None)?;
     let batch = rows(&pipeline, sample)?;
     let admitted =
         guards::admit(config, &detector.name, detector.line, &detector.component).map_err(PipelineError::from)?;
@@ -106,8 +106,9 @@ fn rows(pipeline: &crate::pipeline::Pipeline, sample: &Path) -> Result<picket_en
         }
         let wrong = |problem| FitError::Line { path: sample.to_path_buf(), line: number + 1, problem };
         let received = inference::parse(&line).map_err(wrong)?;
-        let judgement = pipeline.judge(&received, 0, &[0; 32], &|_| {});
-        builder.push(received.inference.time.unwrap_or(0), &judgement.row);
+        let time = received.inference.time.unwrap_or(0);
+        let judgement = pipeline.judge(received, 0, &[0; 32], &|_| {});
+        builder.push(time, &judgement.row);
         if builder.rows() > MAX_ROWS {
             break;
         }

@@ -7,17 +7,20 @@
 
 mod batch;
 mod fit;
+mod source;
 mod watch;
 
 pub use fit::{FitError, Fitted, fit};
 
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::guards::Standing;
 use crate::pipeline::{InForce, PipelineError};
 use crate::sequencer::Sequencer;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use picket_engine::Engine;
 use picket_engine::NamedValue;
 use picket_ledger::entry::{Drift, GuardLoad};
+use source::{Identity, Source};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -42,6 +45,8 @@ pub struct Row {
 
 enum Command {
     Row(Row),
+    /// Others take the place of those that run, then answer.
+    Replace(Vec<Next>, Sender<()>),
     /// Hand over what has gathered, then answer.
     Flush(Sender<()>),
     Stop,
@@ -77,27 +82,88 @@ pub struct Feeder {
     thread: JoinHandle<()>,
 }
 
+/// A detector of the next configuration.
+enum Next {
+    /// One that runs goes on, with its instances and their states.
+    Kept(config::Detector),
+    New(Box<Watch>),
+}
+
 /// Detectors that have been loaded and see no rows yet.
 pub struct Loaded {
-    watches: Vec<Watch>,
+    next: Vec<Next>,
+    known: Vec<(Identity, Arc<Standing>)>,
     counters: Arc<Counters>,
 }
 
-/// Loads all detectors.
+/// Loads all detectors, but for those that run already under `running` and stay what they are.
 ///
 /// # Errors
 /// [`PipelineError`] names the first detector that cannot be loaded.
-pub fn load(config: &Config, engine: &Engine, in_force: &InForce) -> Result<Loaded, PipelineError> {
-    let counters = Arc::new(Counters::default());
-    let load = |detector| Watch::load(config, detector, engine, in_force, counters.clone());
-    let watches = config.detectors.iter().map(load).collect::<Result<_, _>>()?;
-    Ok(Loaded { watches, counters })
+pub fn load(
+    config: &Config,
+    engine: &Engine,
+    in_force: &InForce,
+    running: Option<&Running>,
+) -> Result<Loaded, PipelineError> {
+    let counters = running.map(|running| running.counters.clone()).unwrap_or_default();
+    let mut loaded = Loaded { next: Vec::new(), known: Vec::new(), counters };
+    for detector in &config.detectors {
+        let source = Source::read(config, detector)?;
+        let identity = source.identity(detector);
+        let standing = match running.and_then(|running| running.standing(&identity)) {
+            Some(standing) => {
+                loaded.next.push(Next::Kept(detector.clone()));
+                standing
+            }
+            None => {
+                let watch = Watch::load(config, detector, source, engine, in_force, loaded.counters.clone())?;
+                let standing = watch.standing();
+                loaded.next.push(Next::New(Box::new(watch)));
+                standing
+            }
+        };
+        loaded.known.push((identity, standing));
+    }
+    Ok(loaded)
+}
+
+/// Which detectors run.
+#[derive(Debug, Clone)]
+pub struct Running {
+    known: Vec<(Identity, Arc<Standing>)>,
+    counters: Arc<Counters>,
+}
+
+impl Running {
+    /// The standing of the detector of this identity, if it runs and may go on. One that was revoked has to be loaded anew.
+    fn standing(&self, identity: &Identity) -> Option<Arc<Standing>> {
+        let same = self.known.iter().find(|(known, standing)| known == identity && standing.revoked().is_none());
+        same.map(|(_, standing)| standing.clone())
+    }
+
+    /// The names of those that do not go on under `next`, and whether another takes their place.
+    pub fn retired(&self, next: &Loaded) -> Vec<(String, bool)> {
+        let goes_on = |identity: &Identity| next.known.iter().any(|(known, _)| known.is_as(identity));
+        let gone = self.known.iter().filter(|(identity, standing)| !goes_on(identity) && standing.revoked().is_none());
+        let followed = |name: &str| next.known.iter().any(|(identity, _)| identity.name == name);
+        gone.map(|(identity, _)| (identity.name.clone(), followed(&identity.name))).collect()
+    }
 }
 
 impl Loaded {
-    /// What to record of the loading.
+    /// What to record of the loading: those that did not run before.
     pub fn guard_loads(&self) -> Vec<GuardLoad> {
-        self.watches.iter().map(Watch::guard_load).collect()
+        let new = |next: &Next| match next {
+            Next::Kept(_) => None,
+            Next::New(watch) => Some(watch.guard_load()),
+        };
+        self.next.iter().filter_map(new).collect()
+    }
+
+    /// Which they are, for the next change.
+    pub fn running(&self) -> Running {
+        Running { known: self.known.clone(), counters: self.counters.clone() }
     }
 
     /// Starts the detectors' thread.
@@ -105,7 +171,8 @@ impl Loaded {
     /// # Errors
     /// The system has no thread left.
     pub fn start(self, sequencer: Option<&Sequencer>, on_alarm: OnAlarm) -> std::io::Result<(Detectors, Feeder)> {
-        let Self { mut watches, counters } = self;
+        let counters = self.counters.clone();
+        let mut watches = replaced(Vec::new(), self.next, &on_alarm);
         watches.iter_mut().for_each(|watch| watch.record_in(sequencer.cloned()));
         let (commands, receiver) = bounded(QUEUE);
         let thread =
@@ -116,6 +183,21 @@ impl Loaded {
 }
 
 impl Detectors {
+    /// Puts `loaded` in the place of the detectors that run; returns when it is done. Those that end hand over their last
+    /// batch and store their states; those that stay what they are lose nothing.
+    pub fn replace(&self, loaded: Loaded, sequencer: Option<&Sequencer>) {
+        let mut next = loaded.next;
+        for next in &mut next {
+            if let Next::New(watch) = next {
+                watch.record_in(sequencer.cloned());
+            }
+        }
+        let (sender, receiver) = bounded(1);
+        if self.commands.send(Command::Replace(next, sender)).is_ok() {
+            let _answered_or_gone = receiver.recv();
+        }
+    }
+
     /// Hands over a row; waits while the queue is full.
     pub fn feed(&self, row: Row) {
         // The thread ends only after `stop`, when nobody feeds any more.
@@ -151,6 +233,10 @@ fn run(mut watches: Vec<Watch>, commands: &Receiver<Command>, on_alarm: &OnAlarm
         let deadline = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         match commands.recv_deadline(deadline) {
             Ok(Command::Row(row)) => watches.iter_mut().for_each(|watch| watch.row(&row, on_alarm)),
+            Ok(Command::Replace(next, done)) => {
+                watches = replaced(watches, next, on_alarm);
+                let _nobody_waits = done.send(());
+            }
             Ok(Command::Flush(done)) => {
                 watches.iter_mut().for_each(|watch| watch.flush(on_alarm));
                 let _nobody_waits = done.send(());
@@ -162,6 +248,24 @@ fn run(mut watches: Vec<Watch>, commands: &Receiver<Command>, on_alarm: &OnAlarm
             Err(RecvTimeoutError::Timeout) => watches.iter_mut().for_each(|watch| watch.flush_due(on_alarm)),
         }
     }
+}
+
+/// Those that are kept are taken over from `old`; the others are closed before anything new begins, so that their stored
+/// states are whole.
+fn replaced(mut old: Vec<Watch>, next: Vec<Next>, on_alarm: &OnAlarm) -> Vec<Watch> {
+    let mut kept: Vec<Watch> = Vec::new();
+    for next in &next {
+        if let Next::Kept(config) = next
+            && let Some(at) = old.iter().position(|watch| watch.config_name() == config.name)
+        {
+            let mut watch = old.swap_remove(at);
+            watch.reconfigure(config.clone());
+            kept.push(watch);
+        }
+    }
+    old.iter_mut().for_each(|watch| watch.close(on_alarm));
+    let new = next.into_iter().filter_map(|next| if let Next::New(watch) = next { Some(*watch) } else { None });
+    kept.into_iter().chain(new).collect()
 }
 
 impl Counters {

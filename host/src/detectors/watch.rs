@@ -1,10 +1,11 @@
 //! One detector: its instances, their batches, alarms and stored states.
 
 use super::batch::Builder;
+use super::source::Source;
 use super::{Counters, OnAlarm, Row, SNAPSHOT_BATCHES};
 use crate::config::{self, Config};
-use crate::guards::{self, Standing};
-use crate::pipeline::{InForce, PipelineError, granted_limits, millionths, read_file, refused, tell_of_cache};
+use crate::guards::Standing;
+use crate::pipeline::{InForce, PipelineError, granted_limits, millionths, refused, tell_of_cache};
 use crate::sequencer::{Pending, Sequencer};
 use picket_engine::{Alarm, AlarmState, Bar};
 use picket_engine::{Detector, Engine, World};
@@ -49,16 +50,13 @@ impl Watch {
     pub(super) fn load(
         config: &Config,
         detector: &config::Detector,
+        source: Source,
         engine: &Engine,
         in_force: &InForce,
         counters: Arc<Counters>,
     ) -> Result<Self, PipelineError> {
-        let admitted = guards::admit(config, &detector.name, detector.line, &detector.component)?;
-        let limits = granted_limits(&admitted.grant(&detector.limits, &detector.written)?);
-        let reference = match &detector.reference {
-            Some(path) => read_file(config, detector.line, path)?,
-            None => Vec::new(),
-        };
+        let Source { admitted, granted, reference } = source;
+        let limits = granted_limits(&granted);
         let spare = engine
             .load_detector(&detector.name, &admitted.bytes, &detector.settings, &reference, limits)
             .map_err(|source| refused(config, detector.line, source))?;
@@ -96,6 +94,19 @@ impl Watch {
     /// From now on states are stored and alarms recorded here.
     pub(super) fn record_in(&mut self, sequencer: Option<Sequencer>) {
         self.sequencer = sequencer;
+    }
+
+    /// Goes on under another configuration of the same identity.
+    pub(super) fn reconfigure(&mut self, config: config::Detector) {
+        self.config = config;
+    }
+
+    pub(super) fn standing(&self) -> Arc<Standing> {
+        self.standing.clone()
+    }
+
+    pub(super) fn config_name(&self) -> &str {
+        &self.config.name
     }
 
     pub(super) fn guard_load(&self) -> GuardLoad {

@@ -6,6 +6,7 @@
 //! from the bytes by the caller.
 
 mod chain;
+mod compare;
 mod export;
 mod find;
 mod folder;
@@ -16,6 +17,7 @@ mod service;
 mod verify;
 
 pub use chain::{Chain, ChainConfig, ChainGuard, ChainRecord, DriftAlarm, Unexplained, trace};
+pub use compare::{Cell, Comparison, Example, Version, compare};
 pub use export::export;
 pub use find::{Found, Query, decode, find};
 pub use payload::{PayloadCheck, StoredPayload};

@@ -17,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// A sync now may send a week of segments.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
+/// A reload may compile every guard, and waits for the one before it.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
 /// The largest answer that is read: a payload of 128 MiB and its salt.
 const MAX_ANSWER_BYTES: usize = 129 << 20;
 
@@ -110,6 +113,23 @@ impl ControlClient {
     /// [`EvidenceError::Refused`] with the reason when the round failed.
     pub fn sync(&self) -> Result<serde_json::Value, EvidenceError> {
         json(&self.send(self.http.post(address("/v1/sync")).timeout(SYNC_TIMEOUT))?.1)
+    }
+
+    /// Asks the service to put the configuration `file` in force; returns what it did, as JSON.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Refused`] with the reason; then what was in force stays.
+    pub fn reload(&self, file: &Path) -> Result<serde_json::Value, EvidenceError> {
+        let body = serde_json::json!({ "config": file }).to_string();
+        json(&self.send(self.http.post(address("/v1/reload")).body(body).timeout(RELOAD_TIMEOUT))?.1)
+    }
+
+    /// Policy and guards in force, as JSON.
+    ///
+    /// # Errors
+    /// [`EvidenceError`].
+    pub fn policy(&self) -> Result<serde_json::Value, EvidenceError> {
+        json(&self.send(self.http.get(address("/v1/policy")))?.1)
     }
 
     /// The state of sync, as JSON.

@@ -16,6 +16,8 @@
 //! | `POST /v1/records/{kind}` | takes a record document; `{"index","leaf"}` once it is durable |
 //! | `POST /v1/keys/rotate` | hands the ledger over to a new key; `{"epoch","key","start"}` |
 //! | `POST /v1/erase` | `{"ranges":[[from,to]],"reason"}`: erases payloads; `{"payloads","entries"}` |
+//! | `POST /v1/reload` | `{"config"}`, a path or null for the file in force: puts another configuration in force; what was done, or 422 and why it is refused |
+//! | `GET /v1/policy` | `{"policy","guards":[{"name","component","candidate","open"}]}`: what is in force |
 //! | `GET /v1/sync` | counters and alarm |
 //! | `POST /v1/sync` | makes a round now; its report |
 //! | `DELETE /v1/sync/alarm` | takes the alarm back |
@@ -23,6 +25,7 @@
 //! Errors are `{"message"}`.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -40,6 +43,7 @@ use serde_json::{Value, json};
 use crate::evidence::{Piece, Recorded, SelectRequest, origin_of};
 use crate::provenance::{MAX_DOCUMENT_BYTES, parse_record, record_kind};
 use crate::sequencer::{Sequencer, SequencerError};
+use crate::service::{Edge, ReloadError, Reloader};
 use crate::sync::SyncHandle;
 
 /// Where a piece of entries ends, in bytes.
@@ -58,6 +62,10 @@ pub struct Control {
     pub sequencer: Sequencer,
     /// Finds entries.
     pub lookup: Arc<Lookup>,
+    /// What is in force.
+    pub edge: Arc<Edge>,
+    /// Puts other configurations in force.
+    pub reloader: Arc<Reloader>,
     /// `None` without an auditor in the configuration.
     pub sync: Option<SyncHandle>,
 }
@@ -76,6 +84,8 @@ pub fn router(control: Control) -> Router {
         .route("/v1/records/{kind}", post(record))
         .route("/v1/keys/rotate", post(rotate_key))
         .route("/v1/erase", post(erase))
+        .route("/v1/reload", post(reload))
+        .route("/v1/policy", get(policy))
         .route("/v1/sync", get(sync_status).post(sync_now))
         .route("/v1/sync/alarm", delete(clear_alarm))
         // One byte more than a document, so that a larger one is refused in the document's own words.
@@ -250,6 +260,34 @@ async fn erase(State(control): State<Control>, body: Bytes) -> Answer {
         Err(error @ SequencerError::Entry(_)) => Err(Refusal::bad(error.to_string())),
         Err(error) => Err(Refusal::fault(error)),
     }
+}
+
+/// What `POST /v1/reload` takes.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reload {
+    config: Option<PathBuf>,
+}
+
+async fn reload(State(control): State<Control>, body: Bytes) -> Answer {
+    let Reload { config } = serde_json::from_slice(&body).map_err(|error| Refusal::bad(error.to_string()))?;
+    let reloader = Arc::clone(&control.reloader);
+    match tokio::task::spawn_blocking(move || reloader.reload(config)).await.map_err(Refusal::fault)? {
+        Ok(reloaded) => Ok(json_answer(&json!(reloaded))),
+        Err(error @ ReloadError::Stopping) => Err(Refusal(StatusCode::CONFLICT, error.to_string())),
+        Err(error) if error.is_bad_input() => Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())),
+        Err(error) => Err(Refusal::fault(error)),
+    }
+}
+
+async fn policy(State(control): State<Control>) -> Answer {
+    let pipeline = control.edge.pipeline();
+    let guards: Vec<Value> = pipeline
+        .guards()
+        .into_iter()
+        .map(|guard| json!({ "name": guard.name, "component": to_hex(&guard.component), "candidate": guard.candidate, "open": guard.open }))
+        .collect();
+    Ok(json_answer(&json!({ "policy": to_hex(pipeline.policy()), "guards": guards })))
 }
 
 fn sync(control: &Control) -> Result<&SyncHandle, Refusal> {

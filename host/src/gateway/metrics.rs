@@ -60,6 +60,9 @@ impl Collector for Parts {
             let failed = load(&self.edge.retention().failed_rounds);
             counter("picket_retention_failed_rounds", "Times that the ledger could not be tidied", failed)?;
         }
+        let reloads = self.edge.reloads();
+        counter("picket_reloads", "Configurations put in force while running", load(&reloads.done))?;
+        counter("picket_reloads_refused", "Configurations refused while running", load(&reloads.refused))?;
         let detectors = self.edge.detectors().counters();
         counter("picket_detector_rows", "Rows handed to detectors", load(&detectors.rows))?;
         counter("picket_drift_alarms_opened", "Drift alarms opened", load(&detectors.opened))?;

@@ -83,7 +83,8 @@ async fn check(State(gateway): State<Gateway>, headers: HeaderMap, request: axum
             return error(StatusCode::BAD_REQUEST, "bad-inference", &field, &message);
         }
     };
-    if let Err(message) = gateway.edge.pipeline().admit(&received.inference.model) {
+    let pipeline = gateway.edge.pipeline();
+    if let Err(message) = pipeline.admit(&received.inference.model) {
         return error(StatusCode::BAD_REQUEST, "unknown-model", "model", &message);
     }
     // A trace id in the header counts when the inference itself names none.
@@ -93,7 +94,7 @@ async fn check(State(gateway): State<Gateway>, headers: HeaderMap, request: axum
     }
     let (sender, receiver) = oneshot::channel();
     let respond = Box::new(move |outcome| drop(sender.send(outcome)));
-    gateway.workers.try_submit(Job { received, feed: true, respond });
+    gateway.workers.try_submit(Job { received, pipeline, feed: true, respond });
     match receiver.await {
         Ok(Ok(outcome)) => match serde_json::to_vec(&outcome.answer) {
             Ok(body) => (json_type(), body).into_response(),
@@ -133,9 +134,10 @@ async fn readyz(State(gateway): State<Gateway>) -> Response {
     if !gateway.ready.load(Ordering::Acquire) {
         return error(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "", "starting or stopping");
     }
-    let policy = hash::to_hex(gateway.edge.pipeline().policy());
+    let pipeline = gateway.edge.pipeline();
+    let policy = hash::to_hex(pipeline.policy());
     let size = gateway.edge.sequencer().map(|sequencer| sequencer.reader().size());
-    let guards = gateway.edge.pipeline().guards();
+    let guards = pipeline.guards();
     let open: Vec<_> = guards.into_iter().filter(|guard| guard.open.is_some()).map(|guard| guard.name).collect();
     let body = json!({ "ready": true, "policy": policy, "entries": size, "open_breakers": open });
     (json_type(), body.to_string()).into_response()

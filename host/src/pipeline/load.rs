@@ -1,6 +1,7 @@
 //! Loading guards: from the configuration to components that are ready to run.
 
 use super::breaker::Breaker;
+use super::candidate::Candidate;
 use super::{InForce, LoadedGuard, Pipeline};
 use crate::config::{self, Config, Guard, Limits, Mode, OnFailure, Retention};
 use crate::guards::{self, AdmitError, Admitted, Granted};
@@ -41,46 +42,102 @@ pub enum PipelineError {
     },
 }
 
-/// Loads every guard of the configuration.
+/// What is in force while another configuration is loaded.
+#[derive(Clone, Copy)]
+pub struct Previous<'a> {
+    /// Its guards are taken over where they stay what they are.
+    pub pipeline: &'a Pipeline,
+    /// Its guards run on the engine that loads the others. If not, they are loaded anew, and only their breakers are kept.
+    pub same_engine: bool,
+}
+
+/// Loads every guard of the configuration. What `previous` has loaded with the same component, settings and limits is not
+/// loaded again, and breakers go on where guard and policy are the same.
 ///
 /// # Errors
 /// [`PipelineError`] names the first guard that cannot be loaded, and the line of its table.
-pub fn load(config: &Config, engine: &Engine, in_force: Arc<InForce>) -> Result<Pipeline, PipelineError> {
-    let guards = config
+pub fn load(
+    config: &Config,
+    engine: &Engine,
+    in_force: Arc<InForce>,
+    previous: Option<Previous<'_>>,
+) -> Result<Pipeline, PipelineError> {
+    let load = |guard: &Guard| load_guard(config, engine, &in_force, guard, previous);
+    let guards = config.guards.iter().map(load).collect::<Result<Vec<_>, PipelineError>>()?;
+    let candidates = config
         .guards
         .iter()
-        .map(|guard| {
-            let admitted = guards::admit(config, &guard.name, guard.line, &guard.component)?;
-            let granted = admitted.grant(&guard.limits, &guard.written)?;
-            let validator = engine
-                .load_validator(&guard.name, &admitted.bytes, &guard.settings, granted_limits(&granted))
-                .map_err(|source| refused(config, guard.line, source))?;
-            admitted.confirm(validator.world(), validator.descriptor())?;
-            tell_of_cache(&guard.name, &validator.report().cache);
-            let (settings, vouched) = (*validator.settings_digest(), admitted.vouched.clone());
-            Ok(LoadedGuard {
-                standing: in_force.revocations().watch(&guard.name, settings, vouched),
-                config: config::Guard { limits: granted.limits, ..guard.clone() },
-                load: guard_load(&guard.name, &validator, admitted),
-                validator,
-                breaker: guard.breaker.map(|policy| Arc::new(Breaker::new(policy))),
-            })
-        })
+        .filter_map(|guard| guard.candidate.as_ref().map(|candidate| (tried(guard, candidate), candidate.share)))
+        .map(|(guard, share)| Ok(Candidate::new(load(&guard)?, share)))
         .collect::<Result<Vec<_>, PipelineError>>()?;
-    let document = document(config, &guards);
+    let document = document(config, &guards, &candidates);
     Ok(Pipeline {
         policy: hash::sha256(document.as_bytes()),
         document,
         guards,
+        candidates,
         models: config.models.iter().map(|model| (model.name.clone(), model.version.clone())).collect(),
         retention: config.edge.retention,
         in_force,
     })
 }
 
+/// A candidate as a guard: in all that it does not say itself it is like the guard, but without effect.
+fn tried(guard: &Guard, candidate: &config::Candidate) -> Guard {
+    Guard {
+        component: candidate.component.clone(),
+        settings: candidate.settings.clone(),
+        mode: Mode::Shadow,
+        candidate: None,
+        ..guard.clone()
+    }
+}
+
+fn load_guard(
+    config: &Config,
+    engine: &Engine,
+    in_force: &InForce,
+    guard: &Guard,
+    previous: Option<Previous<'_>>,
+) -> Result<LoadedGuard, PipelineError> {
+    let admitted = guards::admit(config, &guard.name, guard.line, &guard.component)?;
+    let granted = admitted.grant(&guard.limits, &guard.written)?;
+    let component = hash::sha256(&admitted.bytes);
+    let same = |old: &&LoadedGuard| {
+        old.config.name == guard.name && old.load.component == component && old.config.settings == guard.settings
+    };
+    let old = previous.and_then(|previous| previous.pipeline.all().find(same));
+    let same_engine = previous.is_some_and(|previous| previous.same_engine);
+    let kept = old.filter(|old| same_engine && !old.is_revoked() && old.config.limits == granted.limits);
+    let validator = match kept {
+        Some(old) => old.validator.clone(),
+        None => {
+            let loaded = engine
+                .load_validator(&guard.name, &admitted.bytes, &guard.settings, granted_limits(&granted))
+                .map_err(|source| refused(config, guard.line, source))?;
+            tell_of_cache(&guard.name, &loaded.report().cache);
+            loaded
+        }
+    };
+    admitted.confirm(validator.world(), validator.descriptor())?;
+    let breaker = guard.breaker.map(|policy| {
+        let old = old.and_then(|old| old.breaker.clone()).filter(|breaker| breaker.policy() == policy);
+        old.unwrap_or_else(|| Arc::new(Breaker::new(policy)))
+    });
+    let (settings, vouched) = (*validator.settings_digest(), admitted.vouched.clone());
+    Ok(LoadedGuard {
+        standing: in_force.revocations().watch(&guard.name, settings, vouched),
+        load: guard_load(&guard.name, &validator, admitted),
+        config: Guard { limits: granted.limits, ..guard.clone() },
+        validator,
+        breaker,
+        taken_over: kept.is_some(),
+    })
+}
+
 /// The entries that say which guards have been loaded.
 pub fn guard_loads(pipeline: &Pipeline) -> Vec<entry::GuardLoad> {
-    pipeline.guards.iter().map(|guard| guard.load.clone()).collect()
+    pipeline.all().map(|guard| guard.load.clone()).collect()
 }
 
 fn guard_load(name: &str, validator: &Validator, admitted: Admitted) -> entry::GuardLoad {
@@ -143,8 +200,14 @@ pub(crate) fn tell_of_cache(guard: &str, cache: &CacheUse) {
 
 /// Everything that decides about a verdict, as JSON with sorted keys and without white space. Its digest stands in every
 /// verdict; the text stands in the config entry.
-fn document(config: &Config, guards: &[LoadedGuard]) -> String {
-    let guards: Vec<Value> = guards.iter().map(|guard| describe(&guard.config, &guard.validator)).collect();
+fn document(config: &Config, guards: &[LoadedGuard], candidates: &[Candidate]) -> String {
+    let guards: Vec<Value> = guards
+        .iter()
+        .map(|guard| {
+            let same = |candidate: &&Candidate| candidate.guard.config.name == guard.config.name;
+            describe(&guard.config, &guard.validator, candidates.iter().find(same))
+        })
+        .collect();
     let models: Vec<Value> =
         config.models.iter().map(|model| json!({ "name": model.name, "version": model.version })).collect();
     let detectors: Vec<Value> = config
@@ -175,7 +238,7 @@ fn document(config: &Config, guards: &[LoadedGuard]) -> String {
     sorted(document).to_string()
 }
 
-fn describe(guard: &Guard, validator: &Validator) -> Value {
+fn describe(guard: &Guard, validator: &Validator, candidate: Option<&Candidate>) -> Value {
     let breaker = guard.breaker.map(|breaker| {
         json!({
             "failures": breaker.failures,
@@ -187,6 +250,7 @@ fn describe(guard: &Guard, validator: &Validator) -> Value {
     json!({
         "answer": guard.limits.answer,
         "breaker": breaker,
+        "candidate": candidate.map(Candidate::describe),
         "component": hash::to_hex(validator.component_digest()),
         "deadline_ms": guard.limits.deadline.as_millis().to_string(),
         "findings": guard.limits.findings,

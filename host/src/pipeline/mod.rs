@@ -5,11 +5,14 @@
 //! count for nothing.
 
 mod breaker;
+mod candidate;
+mod change;
 mod load;
 mod record;
 mod redact;
 
-pub use load::{PipelineError, guard_loads, load};
+pub use change::{Changes, WarmUpError};
+pub use load::{PipelineError, Previous, guard_loads, load};
 pub(crate) use load::{granted_limits, read as read_file, refused, tell_of_cache};
 pub(crate) use record::millionths;
 
@@ -19,6 +22,7 @@ use crate::inference::{Answer, AnswerFailure, AnswerFinding, Received, content_j
 use crate::measure::measure;
 use crate::payload::{self, Salt};
 use breaker::{Breaker, Change, Way};
+use candidate::Candidate;
 use picket_engine::{Cause, Decision, Failure, Finding, Inference, NamedValue, Validator, Verdict, part_name};
 use picket_ledger::entry::FailureCause;
 use picket_ledger::{Hash, entry};
@@ -30,6 +34,8 @@ use std::time::Instant;
 /// Guards, ready to run.
 pub struct Pipeline {
     guards: Vec<LoadedGuard>,
+    /// Each beside the guard of the same name.
+    candidates: Vec<Candidate>,
     /// Digest of the policy document: the checked configuration that the config entry holds.
     policy: Hash,
     document: String,
@@ -49,6 +55,8 @@ struct LoadedGuard {
     load: entry::GuardLoad,
     /// None: it is asked however often it fails.
     breaker: Option<Arc<Breaker>>,
+    /// From the pipeline that was in force before; it has judged already.
+    taken_over: bool,
 }
 
 /// Takes what happens to guards while they judge, in the order in which it happens. It must not fail, and may wait.
@@ -61,6 +69,8 @@ pub struct GuardState {
     pub name: String,
     /// SHA-256 of its component.
     pub component: Hash,
+    /// It is tried beside the guard of this name.
+    pub candidate: bool,
     /// Why it is not asked now; none while it is.
     pub open: Option<String>,
 }
@@ -145,19 +155,26 @@ impl Pipeline {
 
     /// The guards as they are now, in the order in which they run.
     pub fn guards(&self) -> Vec<GuardState> {
-        let state = |guard: &LoadedGuard| GuardState {
+        let state = |guard: &LoadedGuard, candidate| GuardState {
             name: guard.config.name.clone(),
             component: *guard.validator.component_digest(),
+            candidate,
             open: guard.breaker.as_ref().and_then(|breaker| breaker.open()),
         };
-        self.guards.iter().map(state).collect()
+        let candidates = self.candidates.iter().map(|candidate| state(&candidate.guard, true));
+        self.guards.iter().map(|guard| state(guard, false)).chain(candidates).collect()
+    }
+
+    /// Guards and candidates.
+    fn all(&self) -> impl Iterator<Item = &LoadedGuard> {
+        self.guards.iter().chain(self.candidates.iter().map(|candidate| &candidate.guard))
     }
 
     /// Judges one inference. `salt` are fresh random bytes. `on_event` is told of breakers that open and close, before
     /// any verdict that follows from it is returned.
-    pub fn judge(&self, received: &Received, invocation: u64, salt: &Salt, on_event: OnEvent<'_>) -> Judgement {
+    pub fn judge(&self, received: Received, invocation: u64, salt: &Salt, on_event: OnEvent<'_>) -> Judgement {
         let started = Instant::now();
-        let mut inference = received.inference.clone();
+        let Received { bytes, mut inference, trace_id } = received;
         if inference.model_version.is_none() {
             inference.model_version = self.models.get(&inference.model).cloned().flatten();
         }
@@ -174,7 +191,7 @@ impl Pipeline {
         let mut verdict = entry::Verdict {
             invocation,
             inference_id: inference.id.clone(),
-            trace_id: received.trace_id.clone(),
+            trace_id,
             inference_time_ms: inference.time,
             model: inference.model.clone(),
             model_version: inference.model_version.clone(),
@@ -185,7 +202,7 @@ impl Pipeline {
             policy: self.policy,
             decision,
             guards: judged.iter().map(record::guard_result).collect(),
-            payload: payload::commit(salt, invocation, &received.bytes),
+            payload: payload::commit(salt, invocation, &bytes),
             released: released.as_ref().map(|output| payload::commit(salt, invocation, output.get().as_bytes())),
         };
         verdict.clip();
@@ -204,18 +221,23 @@ impl Pipeline {
             .into_iter()
             .map(|feature| NamedValue { name: format!("feature.{}", feature.name), value: feature.value });
         let row = inference.measurements.into_iter().chain(features).collect();
-        let stored = payload::encode(salt, kept.then_some(received.bytes.as_slice()));
+        let stored = payload::encode(salt, kept.then_some(bytes.as_slice()));
         Judgement { answer, verdict, stored, row }
     }
 
-    /// Runs each guard; their measurements join the inference's, so that later guards and detectors see them.
+    /// Runs each guard; their measurements join the inference's, so that later guards and detectors see them. Candidates come
+    /// last, so that they take nothing from the guards but time before the answer.
     fn run_guards(&self, inference: &mut Inference, on_event: OnEvent<'_>) -> Vec<Judged<'_>> {
-        let mut judged = Vec::with_capacity(self.guards.len());
+        let mut judged = Vec::with_capacity(self.guards.len() + self.candidates.len());
+        let mut tried = Vec::new();
         for guard in &self.guards {
             let judges = guard.config.models.as_ref().is_none_or(|models| models.contains(&inference.model));
             if !judges {
                 continue;
             }
+            let name = &guard.config.name;
+            let candidate = self.candidates.iter().find(|candidate| candidate.guard.config.name == *name);
+            tried.extend(candidate.map(|candidate| (candidate, inference.measurements.len())));
             let (outcome, left_alone) = guard.check(inference, on_event);
             if let Ok(verdict) = &outcome {
                 let own = verdict.measurements.iter().map(|measurement| NamedValue {
@@ -225,6 +247,9 @@ impl Pipeline {
                 inference.measurements.extend(own);
             }
             judged.push(Judged { guard, outcome, left_alone });
+        }
+        for (candidate, measurements) in tried {
+            judged.extend(candidate.judge(inference, measurements, on_event));
         }
         judged
     }

@@ -5,10 +5,12 @@
 mod indexing;
 mod metrics;
 mod provenance;
+mod reload;
 mod revocation;
 mod workers;
 
 pub use metrics::Metrics;
+pub use reload::{ReloadError, Reloaded, Reloader};
 pub use workers::{Job, Outcome, ProcessError, Respond, Workers};
 
 use crate::config::Config;
@@ -21,12 +23,11 @@ use crate::retention::{Keeper, Keeping};
 use crate::sequencer::{Opening, Sequencer, SequencerError, Writer};
 use indexing::Indexing;
 use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions};
-use picket_ledger::entry::{self, Body};
 use picket_ledger::note::VerifyingKey;
 use picket_ledger::receipt::CosignerKey;
 use picket_store::lookup::Lookup;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Why a box does not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,17 +60,28 @@ pub enum ServiceError {
 
 /// What the threads share.
 pub struct Edge {
-    pub(crate) pipeline: Pipeline,
+    /// Exchanged as a whole: who takes it has all of one configuration.
+    pipeline: RwLock<Arc<Pipeline>>,
     pub(crate) detectors: Detectors,
     pub(crate) sequencer: Option<Sequencer>,
     pub(crate) retention: Arc<crate::retention::State>,
     pub(crate) metrics: Metrics,
+    reloads: reload::Counters,
 }
 
 impl Edge {
-    /// The guards.
-    pub fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
+    /// The guards that are in force now. An inference is judged by those that were when it came.
+    pub fn pipeline(&self) -> Arc<Pipeline> {
+        self.pipeline.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_pipeline(&self, next: Pipeline) {
+        *self.pipeline.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    /// How often another configuration was put in force, or refused.
+    pub fn reloads(&self) -> &reload::Counters {
+        &self.reloads
     }
 
     /// The detectors.
@@ -103,6 +115,8 @@ pub struct Service {
     pub opening: Option<Opening>,
     /// The box's public key; none in a dry run.
     pub key: Option<VerifyingKey>,
+    /// Puts other configurations in force.
+    pub reloader: Arc<Reloader>,
     feeder: Feeder,
     threads: workers::Threads,
     watching: provenance::Watching,
@@ -137,12 +151,13 @@ impl Service {
         };
         // Guards before the ledger: a configuration that does not load leaves no trace in it.
         let cache = keys.as_ref().map(|keys| CacheOptions { folder: data.join("cache"), key: keys.cache });
-        let engine = Engine::new(engine_options(config, cache))?;
+        let engine = Engine::new(engine_options(config, cache.clone()))?;
         let revoked = guards::revoked(config).map_err(|error| PipelineError::Admit(error.into()))?;
         let in_force = Arc::new(InForce::new(revoked));
-        let pipeline = pipeline::load(config, &engine, in_force.clone())?;
-        let detectors = detectors::load(config, &engine, &in_force)?;
+        let pipeline = pipeline::load(config, &engine, in_force.clone(), None)?;
+        let detectors = detectors::load(config, &engine, &in_force, None)?;
         let detector_loads = detectors.guard_loads();
+        let running = detectors.running();
         let key = keys.as_ref().map(|keys| keys.verifying.clone());
         let (sequencer, writer, opening) = match keys {
             None => (None, None, None),
@@ -158,7 +173,9 @@ impl Service {
             .inspect_err(|_| start.abandon())?;
         start.feeder = Some(feeder);
         if let Some(sequencer) = &sequencer {
-            record_start(sequencer, &pipeline, detector_loads).inspect_err(|_| start.abandon())?;
+            let loads = pipeline::guard_loads(&pipeline);
+            reload::record(sequencer, &pipeline, loads.iter().chain(&detector_loads))
+                .inspect_err(|_| start.abandon())?;
         }
         let watching = provenance::start(config, sequencer.as_ref(), &in_force)
             .map_err(ServiceError::Thread)
@@ -176,18 +193,21 @@ impl Service {
             .map_err(ServiceError::Thread)
             .inspect_err(|_| start.abandon())?;
         let edge = Arc::new(Edge {
-            pipeline,
+            pipeline: RwLock::new(Arc::new(pipeline)),
             detectors,
             sequencer,
             retention: keeping.as_ref().map(Keeping::state).unwrap_or_default(),
             metrics: Metrics::default(),
+            reloads: reload::Counters::default(),
         });
+        let now = reload::Now { config: config.clone(), engine, detectors: running };
+        let reloader = Arc::new(Reloader::new(edge.clone(), in_force, cache, now));
         let (workers, threads) = workers::start(&edge, config.edge.workers, config.edge.queue)
             .map_err(ServiceError::Thread)
             .inspect_err(|_| start.abandon())?;
         let Started { writer, feeder } = start;
         let Some(feeder) = feeder else { return Err(ServiceError::Thread(std::io::Error::other("no detectors"))) };
-        Ok(Self { edge, workers, opening, key, feeder, threads, watching, keeping, indexing, writer })
+        Ok(Self { edge, workers, opening, key, reloader, feeder, threads, watching, keeping, indexing, writer })
     }
 
     /// Hands detectors every row that waits for a batch to fill.
@@ -203,6 +223,7 @@ impl Service {
 
     /// Judges what was handed over, then detectors, then the ledger: nothing that was accepted is lost.
     pub fn stop(self) {
+        self.reloader.close();
         drop(self.workers);
         self.threads.join();
         self.watching.stop();
@@ -248,18 +269,4 @@ fn engine_options(config: &Config, cache: Option<CacheOptions>) -> EngineOptions
     let wanted = u32::try_from(config.edge.workers + watched + 1).unwrap_or(u32::MAX);
     let affordable = u32::try_from(config.edge.guard_memory / max_memory).unwrap_or(u32::MAX);
     EngineOptions { instances: wanted.min(affordable).max(2), max_memory, cache, ..EngineOptions::default() }
-}
-
-/// What is in force from this start on: guards, detectors and the policy document.
-fn record_start(
-    sequencer: &Sequencer,
-    pipeline: &Pipeline,
-    detector_loads: Vec<entry::GuardLoad>,
-) -> Result<(), SequencerError> {
-    let config = entry::Config { digest: *pipeline.policy(), document: pipeline.document().to_owned() };
-    let loads = pipeline::guard_loads(pipeline).into_iter().chain(detector_loads);
-    for body in loads.map(Body::GuardLoad).chain([Body::Config(config)]) {
-        sequencer.append_blocking(body.into())?;
-    }
-    Ok(())
 }

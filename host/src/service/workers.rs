@@ -8,6 +8,7 @@ use super::Edge;
 use crate::detectors::Row;
 use crate::inference::{Answer, AnswerEntry, Received};
 use crate::payload::Salt;
+use crate::pipeline::Pipeline;
 use crate::sequencer::{Pending, Sequencer, SequencerError};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use picket_ledger::entry::{Body, GuardEvent};
@@ -50,6 +51,8 @@ pub type Respond = Box<dyn FnOnce(Result<Outcome, ProcessError>) + Send>;
 pub struct Job {
     /// What was received.
     pub received: Received,
+    /// What judges it: the guards that were in force when it came, from its beginning to its end.
+    pub pipeline: Arc<Pipeline>,
     /// True: the worker feeds the detectors, in whatever order workers finish. False: the row comes back, so that the
     /// caller can feed rows in the order of its input.
     pub feed: bool,
@@ -122,9 +125,12 @@ fn process(edge: &Edge, job: Job) {
     if getrandom::fill(&mut salt).is_err() {
         return (job.respond)(Err(ProcessError::Randomness));
     }
-    let judgement = edge.pipeline.judge(&job.received, invocation, &salt, &|event| record(edge, sequencer, event));
+    // Held until the verdict has been handed over: a pipeline that nobody holds any more has no verdict to come.
+    let pipeline = job.pipeline;
+    let source = RowSource::of(&job.received);
+    let judgement = pipeline.judge(job.received, invocation, &salt, &|event| record(edge, sequencer, event));
     edge.metrics.judged(&judgement);
-    let row = row(&job.received, judgement.row);
+    let row = source.row(judgement.row);
     let row = if job.feed {
         edge.detectors.feed(row);
         None
@@ -171,14 +177,27 @@ fn record(edge: &Edge, sequencer: &Sequencer, event: GuardEvent) {
 
 /// Without a ledger: a dry run, which leaves no trace.
 fn judge_only(edge: &Edge, job: Job) {
-    let judgement = edge.pipeline.judge(&job.received, 0, &[0; 32], &|event| edge.metrics.happened(&event));
-    let row = row(&job.received, judgement.row);
+    let source = RowSource::of(&job.received);
+    let judgement = job.pipeline.judge(job.received, 0, &[0; 32], &|event| edge.metrics.happened(&event));
+    let row = source.row(judgement.row);
     (job.respond)(Ok(Outcome { answer: judgement.answer, row: Some(row) }));
 }
 
-fn row(received: &Received, values: Vec<picket_engine::NamedValue>) -> Row {
-    let inference = &received.inference;
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let time = inference.time.unwrap_or_else(|| u64::try_from(now()).unwrap_or(0));
-    Row { model: inference.model.clone(), time, values }
+/// What a row has of its inference, which the judgement uses up.
+struct RowSource {
+    model: String,
+    time: u64,
+}
+
+impl RowSource {
+    fn of(received: &Received) -> Self {
+        let inference = &received.inference;
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let time = inference.time.unwrap_or_else(|| u64::try_from(now()).unwrap_or(0));
+        Self { model: inference.model.clone(), time }
+    }
+
+    fn row(self, values: Vec<picket_engine::NamedValue>) -> Row {
+        Row { model: self.model, time: self.time, values }
+    }
 }

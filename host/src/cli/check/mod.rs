@@ -150,7 +150,7 @@ fn judge(
             Ok(received) => {
                 let events = events.clone();
                 let respond = Box::new(move |outcome| send(&events, line, cost, Event::Judged(Box::new(outcome))));
-                service.workers.submit(Job { received, feed: false, respond });
+                service.workers.submit(Job { received, pipeline: service.edge.pipeline(), feed: false, respond });
             }
         }
     };

@@ -1,5 +1,6 @@
 //! `picket guard`: work on guards.
 
+mod compare;
 mod describe;
 mod inspect;
 mod keygen;
@@ -10,6 +11,8 @@ use super::{Answer, Output};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
+    /// Show where a guard and its candidate disagree, from the ledger.
+    Compare(compare::Args),
     /// Show what a component is: world, imports, exports, size, digest.
     Inspect(inspect::Args),
     /// Make a key to sign guards with, and print its public key.
@@ -22,6 +25,7 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command, output: Output) -> Answer {
     match command {
+        Command::Compare(args) => compare::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),
         Command::Keygen(args) => keygen::run(args, output),
         Command::Sign(args) => sign::run(args, output),

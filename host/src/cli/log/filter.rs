@@ -61,7 +61,7 @@ fn bound(option: &str, text: &str) -> anyhow::Result<Bound> {
 }
 
 /// A time, or how long ago; milliseconds since 1970.
-fn moment(option: &str, text: &str) -> anyhow::Result<u64> {
+pub(in crate::cli) fn moment(option: &str, text: &str) -> anyhow::Result<u64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(milliseconds(time));
     }
