@@ -4,7 +4,8 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`tls`] | certificates for the way to the auditor |
+//! | [`tls`] | certificates for the way to the auditor and to registries |
+//! | [`oci`] | guards in OCI registries |
 //! | [`config`] | the configuration file, checked |
 //! | [`keys`] | the box's keys on disk |
 //! | [`guards`] | components before they run: where they come from, who vouches for them |
@@ -33,6 +34,7 @@ pub mod guards;
 pub mod inference;
 pub mod keys;
 pub mod measure;
+pub mod oci;
 pub mod payload;
 pub mod pipeline;
 pub mod provenance;

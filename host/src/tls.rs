@@ -1,4 +1,4 @@
-//! TLS towards the auditor: from PEM files to a configuration, and from errors to words.
+//! TLS towards the auditor and registries: from PEM files to a configuration, and from errors to words.
 //!
 //! The auditor is one machine that the operator knows, so nothing is trusted that the operator has not named: there is no
 //! list of public authorities in this program, and none of the platform is asked. TLS 1.2 and 1.3, with ring.
@@ -109,7 +109,7 @@ fn read(which: Which, path: &Path) -> Result<Vec<u8>, TlsError> {
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
     use rustls::{AlertDescription, Error as Tls};
-    let tls = find(error)?;
+    let tls = cause(error)?;
     Some(match tls {
         Tls::InvalidCertificate(reason) => match reason {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -138,14 +138,14 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 /// The TLS error in a chain of causes. It hides inside of I/O errors, whose `source` skips what they wrap.
-fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+pub(crate) fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls);
         }
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(tls) = wrapped.and_then(|inner| find(inner)) {
+        if let Some(tls) = wrapped.and_then(|inner| cause(inner)) {
             return Some(tls);
         }
         next = error.source();

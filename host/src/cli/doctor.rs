@@ -1,8 +1,9 @@
 //! `picket doctor`: looks for whatever may be wrong with a box, and says what to do about it.
 
 use super::{Answer, Exit, GuardsArgs, Output, print};
-use crate::config::Config;
+use crate::config::{Component, Config};
 use crate::evidence::{ControlClient, Evidence};
+use crate::guards::cache::Cache;
 use crate::{keys, sync};
 use serde_json::json;
 
@@ -20,11 +21,14 @@ struct Look {
 }
 
 pub(super) fn run(args: &Args, output: Output) -> Answer {
-    let config = args.config.load()?;
+    let mut config = args.config.load()?;
+    // Whoever looks for faults mends none.
+    config.keep_fetched = false;
     let looks = [
         Look { what: "configuration", result: Ok(format!("{} is valid", config.file.display())) },
         Look { what: "guards", result: guards(&config) },
         Look { what: "in force", result: in_force(&config) },
+        Look { what: "components", result: components(&config) },
         Look { what: "keys", result: key(&config) },
         Look { what: "ledger", result: ledger(&config) },
         Look { what: "sync", result: alarm(&config) },
@@ -85,6 +89,32 @@ fn in_force(config: &Config) -> Result<String, String> {
         return Ok(format!("policy {}", seen["policy"].as_str().unwrap_or_default()));
     }
     Err(format!("{}; mend or exchange it, and run `picket reload`", open.join("; ")))
+}
+
+/// Whether the next start needs a registry.
+fn components(config: &Config) -> Result<String, String> {
+    let candidates = config.guards.iter().filter_map(|guard| guard.candidate.as_ref());
+    let components = config.guards.iter().map(|guard| &guard.component).chain(candidates.map(|of| &of.component));
+    let all = components.chain(config.detectors.iter().map(|detector| &detector.component));
+    let cache = Cache::of(&config.edge.data);
+    let (mut cached, mut missing) = (0, Vec::new());
+    for component in all {
+        let Component::Oci(pinned) = component else { continue };
+        match cache.get(pinned.digest) {
+            Ok(Some(_)) => cached += 1,
+            Ok(None) => missing.push(pinned.to_string()),
+            Err(error) => return Err(format!("{error}; `picket guard pull {pinned} --cache` mends it")),
+        }
+    }
+    Ok(match (cached, missing.first()) {
+        (0, None) => "none comes from a registry".into(),
+        (cached, None) => format!("{cached} from registries, all in {}", cache.folder().display()),
+        (cached, Some(first)) => format!(
+            "{cached} from registries are cached and {} are not; the next start fetches them, or `picket guard pull {first} \
+             --cache` now",
+            missing.len()
+        ),
+    })
 }
 
 fn key(config: &Config) -> Result<String, String> {

@@ -4,11 +4,13 @@ mod auditor;
 mod breaker;
 mod candidate;
 mod ledger;
+mod registry;
 mod signers;
 mod trust;
 
+use self::registry::Registries;
 use super::raw::{RawConfig, RawDetector, RawEdge, RawGuard, RawModel};
-use super::{Component, Config, ConfigError, Detector, Edge, Guard, Limits, Mode, Model, OnFailure, Retention, units};
+use super::{Config, ConfigError, Detector, Edge, Guard, Limits, Mode, Model, OnFailure, Retention, units};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,14 +21,17 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let place = Place { file, text };
     let raw = parse(&place)?;
     let models = models(&place, &raw.models)?;
+    let registries = registry::registries(&place, &raw.registries)?;
     Ok(Config {
         file: file.to_path_buf(),
         edge: edge(&place, &raw.edge)?,
         auditor: raw.auditor.as_ref().map(|auditor| auditor::auditor(&place, auditor)).transpose()?,
         ledger: ledger::ledger(&place, &raw.ledger)?,
         trust: signers::trust(&place, &raw)?,
-        guards: guards(&place, &raw.guards, &models)?,
-        detectors: detectors(&place, &raw.detectors, &models)?,
+        guards: guards(&place, &raw.guards, &models, &registries)?,
+        detectors: detectors(&place, &raw.detectors, &models, &registries)?,
+        registries,
+        keep_fetched: true,
         models,
     })
 }
@@ -35,6 +40,13 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
 pub(super) fn data_folder(file: &Path, text: &str) -> Result<PathBuf, ConfigError> {
     let place = Place { file, text };
     Ok(data(&place, &parse(&place)?.edge))
+}
+
+/// The data folder and the registries alone.
+pub(super) fn registries(file: &Path, text: &str) -> Result<(PathBuf, Registries), ConfigError> {
+    let place = Place { file, text };
+    let raw = parse(&place)?;
+    Ok((data(&place, &raw.edge), registry::registries(&place, &raw.registries)?))
 }
 
 fn parse(place: &Place) -> Result<RawConfig, ConfigError> {
@@ -238,11 +250,12 @@ fn models(place: &Place, raw: &[RawModel]) -> Result<Vec<Model>, ConfigError> {
         .collect()
 }
 
-fn component(place: &Place, key: String, written: &Spanned<String>) -> Result<Component, ConfigError> {
-    place.existing(key, written, Wanted::File).map(Component::File)
-}
-
-fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard>, ConfigError> {
+fn guards(
+    place: &Place,
+    raw: &[RawGuard],
+    models: &[Model],
+    registries: &Registries,
+) -> Result<Vec<Guard>, ConfigError> {
     let mut seen = BTreeSet::new();
     let mut guards = Vec::new();
     for guard in raw {
@@ -265,7 +278,7 @@ fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard
         let on_failure = place.choice(&key("on_failure"), guard.on_failure.as_ref(), &failures, OnFailure::Block)?;
         let checked = Guard {
             breaker: breaker::breaker(place, &key("breaker"), guard.breaker.as_ref(), on_failure)?,
-            component: component(place, key("component"), &guard.component)?,
+            component: registry::component(place, key("component"), &guard.component, registries)?,
             line: place.line(&guard.name.span()),
             models: written.models(place, &key("models"), models)?,
             mode: mode.unwrap_or(Mode::Enforce),
@@ -277,8 +290,9 @@ fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard
             name: name.clone(),
         };
         let candidate = guard.candidate.as_ref();
-        let candidate =
-            candidate.map(|raw| candidate::candidate(place, &key("candidate"), raw, &checked)).transpose()?;
+        let candidate = candidate
+            .map(|raw| candidate::candidate(place, &key("candidate"), raw, &checked, registries))
+            .transpose()?;
         let checked = Guard { candidate, ..checked };
         // A guard that is off is checked all the same, so that switching it on holds no surprise.
         if mode.is_some() {
@@ -288,7 +302,12 @@ fn guards(place: &Place, raw: &[RawGuard], models: &[Model]) -> Result<Vec<Guard
     Ok(guards)
 }
 
-fn detectors(place: &Place, raw: &[RawDetector], models: &[Model]) -> Result<Vec<Detector>, ConfigError> {
+fn detectors(
+    place: &Place,
+    raw: &[RawDetector],
+    models: &[Model],
+    registries: &Registries,
+) -> Result<Vec<Detector>, ConfigError> {
     let mut seen = BTreeSet::new();
     raw.iter()
         .map(|detector| {
@@ -307,7 +326,7 @@ fn detectors(place: &Place, raw: &[RawDetector], models: &[Model]) -> Result<Vec
             };
             let reference = detector.reference.as_ref();
             Ok(Detector {
-                component: component(place, key("component"), &detector.component)?,
+                component: registry::component(place, key("component"), &detector.component, registries)?,
                 line: place.line(&detector.name.span()),
                 models: written.models(place, &key("models"), models)?,
                 reference: reference

@@ -15,6 +15,8 @@ pub(crate) use live::restart_keys;
 pub use trust::{Key, Rule, Trust, TrustedKey, Unsigned};
 pub(crate) use units::duration;
 
+use crate::oci::{Access, Pinned};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +35,10 @@ pub struct Config {
     pub ledger: Ledger,
     /// Whose guards may run.
     pub trust: Trust,
+    /// Registries by `host` or `host:port`, as references write it.
+    pub registries: BTreeMap<String, Access>,
+    /// Whether components that are fetched stay in the data folder. Only who must leave no trace says no.
+    pub keep_fetched: bool,
     /// The models that are known; empty: any.
     pub models: Vec<Model>,
     /// Guards in the order in which they run. Those that are off are not here.
@@ -150,12 +156,15 @@ pub struct Model {
 pub enum Component {
     /// A file.
     File(PathBuf),
+    /// An artifact in a registry that `Config::registries` knows.
+    Oci(Box<Pinned>),
 }
 
 impl std::fmt::Display for Component {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(formatter),
+            Self::Oci(pinned) => pinned.fmt(formatter),
         }
     }
 }
@@ -334,6 +343,17 @@ pub fn data_folder(file: &Path) -> Result<PathBuf, ConfigError> {
     let text =
         std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: file.to_path_buf(), source })?;
     check::data_folder(file, &text)
+}
+
+/// The data folder and the registries that a file names, for who fetches guards and judges nothing: nothing else of the file
+/// is checked but its form.
+///
+/// # Errors
+/// As [`load`].
+pub fn registries(file: &Path) -> Result<(PathBuf, BTreeMap<String, Access>), ConfigError> {
+    let text =
+        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: file.to_path_buf(), source })?;
+    check::registries(file, &text)
 }
 
 impl Config {

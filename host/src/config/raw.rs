@@ -17,6 +17,8 @@ pub(super) struct RawConfig {
     pub ledger: RawLedger,
     #[serde(default)]
     pub trust: RawTrust,
+    #[serde(default, rename = "registry")]
+    pub registries: BTreeMap<String, Spanned<RawRegistry>>,
     #[serde(default, rename = "model")]
     pub models: Vec<RawModel>,
     #[serde(default, rename = "guard")]
@@ -152,6 +154,25 @@ pub(super) struct RawRule {
     pub all_of: Option<Vec<Spanned<String>>>,
 }
 
+/// `[registry."host:port"]`: how guards are fetched from there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRegistry {
+    /// PEM file of the authorities, or of the very certificate, that the registry's certificate is held against. Needed
+    /// unless `insecure`; no other authority is trusted.
+    pub ca: Option<Spanned<String>>,
+    /// Plain HTTP. Default `false`. A digest is verified all the same; without one, whoever is on the way chooses what comes.
+    pub insecure: Option<Spanned<bool>>,
+    /// Name that is shown when the registry asks for one. Default: none.
+    pub username: Option<Spanned<String>>,
+    /// File whose first line is the password, mode 0600 or stricter.
+    pub password_file: Option<Spanned<String>>,
+    /// `host:port` of a token server, other than the registry itself, that may see name and password. Default: none.
+    pub token_server: Option<Spanned<String>>,
+    /// Time to connect, and without any progress; a whole request may take 30 times this. Default `10s`.
+    pub timeout: Option<Spanned<String>>,
+}
+
 /// `[[model]]`: a model whose outputs come here. With none at all, any name is let in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,7 +193,7 @@ pub(super) struct RawModel {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawGuard {
     pub name: Spanned<String>,
-    /// Component file, relative to the configuration file.
+    /// Component file, relative to the configuration file, or `oci://host:port/repository:tag@sha256:…`.
     pub component: Spanned<String>,
     /// Models it judges. Default: all.
     pub models: Option<Vec<Spanned<String>>>,
@@ -218,7 +239,7 @@ pub(super) struct RawCandidate {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDetector {
     pub name: Spanned<String>,
-    /// Component file, relative to the configuration file.
+    /// Component file, relative to the configuration file, or `oci://host:port/repository:tag@sha256:…`.
     pub component: Spanned<String>,
     /// Models it watches. Default: all.
     pub models: Option<Vec<Spanned<String>>>,

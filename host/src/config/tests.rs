@@ -1,5 +1,7 @@
 //! Configuration as an operator writes it, right and wrong.
 
+mod registries;
+
 use super::*;
 
 const GOOD: &str = r#"

@@ -2,6 +2,8 @@
 //!
 //! Whatever is loaded, guard or detector, goes through [`admit`]: nothing else reads a component that is to run.
 
+pub mod cache;
+mod fetch;
 mod grant;
 mod revocation;
 mod standing;
@@ -15,6 +17,7 @@ pub use statement::{HEADER, Statement, StatementError};
 pub use trust::{Refusal, Signatures, Vouched, note_path, vouch};
 
 use crate::config::{Component, Config, Limits, WrittenLimits};
+use crate::oci::OciError;
 use picket_engine::{Descriptor, World};
 use picket_ledger::Hash;
 use std::path::PathBuf;
@@ -90,6 +93,22 @@ pub enum AdmitError {
         /// Why.
         refusal: Box<Refusal>,
     },
+    /// The component is neither cached nor to be had from its registry.
+    #[error("{}:{line}: guard `{guard}`: {component}: {missing}, and {source}", config.display())]
+    Unfetched {
+        /// The configuration file.
+        config: PathBuf,
+        /// Line of the guard's table.
+        line: usize,
+        /// The guard's name in the configuration.
+        guard: String,
+        /// What was to be fetched.
+        component: Component,
+        /// Why it did not come from the cache.
+        missing: String,
+        /// Why it did not come from the registry.
+        source: Box<OciError>,
+    },
     /// What is revoked cannot be known.
     #[error(transparent)]
     List(#[from] ListError),
@@ -102,15 +121,25 @@ pub enum AdmitError {
 /// [`AdmitError`] names file, line and guard.
 pub fn admit(config: &Config, name: &str, line: usize, component: &Component) -> Result<Admitted, AdmitError> {
     let place = Place { config: config.file.clone(), line, guard: name.to_owned(), component: component.clone() };
-    let Component::File(path) = component;
-    let bytes = std::fs::read(path).map_err(|source| place.unreadable(source))?;
-    let signatures = Signatures::beside(path).map_err(|(path, source)| AdmitError::Signature {
-        config: config.file.clone(),
-        line,
-        guard: name.to_owned(),
-        path,
-        source,
-    })?;
+    let (bytes, signatures) = match component {
+        Component::File(path) => {
+            let bytes = std::fs::read(path).map_err(|source| place.unreadable(source))?;
+            let signatures = Signatures::beside(path).map_err(|(path, source)| AdmitError::Signature {
+                config: config.file.clone(),
+                line,
+                guard: name.to_owned(),
+                path,
+                source,
+            })?;
+            (bytes, signatures)
+        }
+        Component::Oci(pinned) => {
+            let fetched = fetch::fetch(config, name, line, pinned)?;
+            // What is no text is no note, and is refused as one that was altered is.
+            let note = fetched.signature.map(|note| String::from_utf8_lossy(&note).into_owned());
+            (fetched.component, Signatures { note, cosign: None })
+        }
+    };
     // Read each time: a guard that is loaded while the box runs is held against the newest list.
     let revoked = revoked(config)?;
     let vouched =

@@ -31,6 +31,7 @@ const GUARD: &str = "picket-guard-";
 /// shows the same to its readers, and a test keeps them equal. The sequencer stands below those who hand it entries.
 const HOST: &[&str] = &[
     "tls",
+    "oci",
     "config",
     "keys",
     "guards",

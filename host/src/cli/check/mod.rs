@@ -43,7 +43,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: Output) -> Answer {
-    let config = args.config.load()?;
+    let mut config = args.config.load()?;
+    config.keep_fetched = !args.dry_run;
     let input = open_input(&args.input)?;
     let writer = open_output(&args.output)?;
     let alarms = Arc::new(AtomicU64::new(0));

@@ -4,6 +4,9 @@ mod compare;
 mod describe;
 mod inspect;
 mod keygen;
+mod pull;
+mod push;
+mod registry;
 mod sign;
 mod verify;
 
@@ -21,6 +24,10 @@ pub(super) enum Command {
     Sign(sign::Args),
     /// Verify the signatures of a component.
     Verify(verify::Args),
+    /// Fetch a guard, and the signature over it, from an OCI registry.
+    Pull(pull::Args),
+    /// Bring a guard, and the signature over it, to an OCI registry.
+    Push(push::Args),
 }
 
 pub(super) fn run(command: &Command, output: Output) -> Answer {
@@ -30,5 +37,7 @@ pub(super) fn run(command: &Command, output: Output) -> Answer {
         Command::Keygen(args) => keygen::run(args, output),
         Command::Sign(args) => sign::run(args, output),
         Command::Verify(args) => verify::run(args, output),
+        Command::Pull(args) => pull::run(args, output),
+        Command::Push(args) => push::run(args, output),
     }
 }

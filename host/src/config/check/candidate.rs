@@ -1,6 +1,7 @@
 //! `candidate` of a guard.
 
-use super::{Place, component, settings};
+use super::registry::{Registries, component};
+use super::{Place, settings};
 use crate::config::raw::RawCandidate;
 use crate::config::{Candidate, ConfigError, Guard};
 use toml::Spanned;
@@ -12,6 +13,7 @@ pub(super) fn candidate(
     key: &str,
     written: &Spanned<RawCandidate>,
     guard: &Guard,
+    registries: &Registries,
 ) -> Result<Candidate, ConfigError> {
     let raw = written.get_ref();
     let field = |name: &str| format!("{key}.{name}");
@@ -20,7 +22,7 @@ pub(super) fn candidate(
         return Err(place.wrong(&written.span(), key, message));
     }
     let component = match &raw.component {
-        Some(written) => component(place, field("component"), written)?,
+        Some(written) => component(place, field("component"), written, registries)?,
         None => guard.component.clone(),
     };
     let settings = match &raw.settings {
