@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmtime::component::{ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc};
 use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, Store, Trap};
 
-use crate::engine::Inner;
+use crate::engine::{Inner, Profile};
 use crate::error::{Cause, Failure};
 use crate::limits::{Confines, Limits, Refusal};
 
@@ -24,6 +24,10 @@ pub(crate) fn store(engine: &Inner, runtime: &wasmtime::Engine, limits: &Limits,
     store.set_max_component_handles(1024);
     // Past it the guard traps (the default): it is stopped, never resumed.
     store.set_epoch_deadline(engine.ticker.ticks(time));
+    if engine.options.profile == Profile::Metered {
+        // Never runs out: it is there to be counted. The runtime counts it, so this cannot fail.
+        let _counted = store.set_fuel(u64::MAX);
+    }
     store
 }
 

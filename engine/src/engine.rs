@@ -39,6 +39,21 @@ pub struct EngineOptions {
     pub cache: Option<CacheOptions>,
     /// How often deadlines are looked at. A guard is stopped at most two ticks after its deadline.
     pub tick: Duration,
+    /// How guards are compiled and started.
+    pub profile: Profile,
+}
+
+/// How guards are compiled and started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// As a box runs them.
+    #[default]
+    Service,
+    /// Otherwise, in all that must make no difference to a verdict: code that is not optimised and checks its bounds,
+    /// instances that come from no pool, no snapshot. For finding out whether it really makes none.
+    Contrast,
+    /// As [`Profile::Service`], and every instruction is counted, which takes time. For measurement.
+    Metered,
 }
 
 /// Where compiled guards are kept.
@@ -58,7 +73,8 @@ impl std::fmt::Debug for CacheOptions {
 
 impl Default for EngineOptions {
     /// 32 instances, 8 streams, 256 MiB, 65,536 table elements, components of 64 MiB, 512 KiB of stack, no cache,
-    /// ticks of 1 ms.
+    /// ticks of 1 ms, the
+    /// profile of a box.
     fn default() -> Self {
         Self {
             instances: 32,
@@ -69,6 +85,7 @@ impl Default for EngineOptions {
             max_stack: 512 << 10,
             cache: None,
             tick: Duration::from_millis(1),
+            profile: Profile::Service,
         }
     }
 }
@@ -211,6 +228,12 @@ fn check(options: &EngineOptions) -> Result<(), EngineError> {
 
 /// The pooled engine with full reservations, or with tight ones where the address space does not hold those.
 fn pooled(options: &EngineOptions) -> Result<(wasmtime::Engine, Reservation), EngineError> {
+    if options.profile == Profile::Contrast {
+        let reservation = Reservation::Tight;
+        return wasmtime::Engine::new(base(options, reservation).cranelift_opt_level(OptLevel::None))
+            .map(|engine| (engine, reservation))
+            .map_err(EngineError::Runtime);
+    }
     let start = |reservation| {
         let pool = pool(options)?;
         wasmtime::Engine::new(base(options, reservation).allocation_strategy(InstanceAllocationStrategy::Pooling(pool)))
@@ -270,6 +293,7 @@ fn base(options: &EngineOptions, reservation: Reservation) -> Config {
         // A message names the trap. Frames of a stripped guard say nothing, and gathering them takes time.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
+        .consume_fuel(options.profile == Profile::Metered)
         .memory_init_cow(true);
     match reservation {
         Reservation::Full => config.memory_reservation(4 << 30).memory_guard_size(32 << 20),

@@ -45,11 +45,12 @@ mod ticker;
 mod types;
 mod validator;
 mod verdict;
+mod warm;
 
 pub use answer::MAX_MESSAGE_BYTES;
 pub use declared::{Declared, LIMITS_SECTION};
 pub use detector::Detector;
-pub use engine::{CacheOptions, Engine, EngineOptions, Reservation};
+pub use engine::{CacheOptions, Engine, EngineOptions, Profile, Reservation};
 pub use error::{Cause, EngineError, Failure, LoadError};
 pub use inspect::{Inspection, NotAComponent, World, inspect};
 pub use limits::Limits;
@@ -64,3 +65,4 @@ pub use types::{
 };
 pub use validator::Validator;
 pub use verdict::verdict_bytes;
+pub use warm::{Warm, answer_bytes};

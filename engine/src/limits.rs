@@ -82,6 +82,11 @@ impl Confines {
         self.instance_limit = self.instance_limit.saturating_add(1);
     }
 
+    /// Linear memory granted, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory as u64
+    }
+
     /// Room for the page of each memory in which the instrumentation leaves its answer. Only once the guard has run.
     pub(crate) fn allow_reading(&mut self) {
         self.memory_limit = usize::MAX;

@@ -11,7 +11,7 @@ use wasmtime::component::{Component, ComponentNamedList, Lift, Linker, WasmList}
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use crate::call::{Live, Stage, failure, store};
-use crate::engine::Inner;
+use crate::engine::{Inner, Profile};
 use crate::error::LoadError;
 use crate::limits::Limits;
 use crate::load::configure;
@@ -36,6 +36,9 @@ pub(crate) fn take(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Outcome, LoadError> {
+    if engine.options.profile == Profile::Contrast {
+        return Ok(Outcome::Unsupported("the engine is told to take none".into()));
+    }
     let wizer = wizer();
     let instrumented = shielded(|| wizer.instrument_component(wasm).map_err(|error| error.root_cause().to_string()));
     let (context, instrumented) = match instrumented {

@@ -18,6 +18,7 @@ use crate::settings::{Digest32, Settings};
 use crate::slots::Slots;
 use crate::stream::Stream;
 use crate::types::{Descriptor, Inference, Problem, Verdict};
+use crate::warm::Warm;
 
 /// A guard of the world `validator` or `streaming-validator`, ready to check. Cheap to clone; checks may run on any
 /// number of threads at once.
@@ -37,7 +38,7 @@ pub(crate) struct Inner {
     report: LoadReport,
     component_digest: Digest32,
     world: World,
-    check: ComponentExportIndex,
+    pub(crate) check: ComponentExportIndex,
     configure: ComponentExportIndex,
 }
 
@@ -111,6 +112,14 @@ impl Validator {
         let (answer,) = with_inference(inference, guard.descriptor.needs, |view| live.call(&function, (view,)))?;
         drop(live);
         guard.judge.verdict(answer.map_err(refused)?, inference)
+    }
+
+    /// An instance that is kept between checks, for measurement.
+    ///
+    /// # Errors
+    /// A failure when there is no instance to be had.
+    pub fn warm(&self) -> Result<Warm<'_>, Failure> {
+        Warm::open(self)
     }
 
     /// Opens a stream for `inference`, whose output is yet to come. `None` when the guard cannot judge streams.

@@ -8,7 +8,7 @@ mod cosign;
 mod live;
 mod raw;
 mod trust;
-mod units;
+pub(crate) mod units;
 
 pub use cosign::CosignKey;
 pub(crate) use live::restart_keys;

@@ -86,6 +86,11 @@ pub enum Attack {
     /// An edit that replaces one character by `bytes` bytes.
     HugeEdit,
 
+    /// Grows its memory until it is refused and reports how much it got: a verdict that depends on the host's limits.
+    TellMemory,
+    /// `check` panics when the output's text holds a character of four bytes.
+    PanicAtWide,
+
     /// Keeps the output's text in static memory and reports at the next check what the last one left there: flags with
     /// the text as message when something was there, allows otherwise.
     Remember,
@@ -186,11 +191,21 @@ impl Guard for Hostile {
             Attack::DivideByZero => resources::divide_by_zero(),
             Attack::Refuse => return Err("told to refuse".to_owned()),
             Attack::RefuseHuge => return Err("x".repeat(self.settings.bytes)),
+            Attack::TellMemory => return Ok(tell_memory()),
+            Attack::PanicAtWide if answers::output_text(inference).chars().any(|one| one.len_utf8() == 4) => {
+                panic!("told to panic at such a character")
+            }
             Attack::Remember => return Ok(remember(inference)),
             _ => {}
         }
         Ok(answers::answer(self.settings.attack, self.settings.bytes, self.settings.count, inference))
     }
+}
+
+fn tell_memory() -> Verdict {
+    let mut verdict = Verdict::allow();
+    verdict.measure("pages", Scalar::Integer(i64::try_from(resources::pages_to_be_had()).unwrap_or(i64::MAX)));
+    verdict
 }
 
 fn remember(inference: &Inference) -> Verdict {

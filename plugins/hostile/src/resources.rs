@@ -37,6 +37,15 @@ pub(crate) fn take_all_memory() {
     while core::arch::wasm32::memory_grow(0, 1) != usize::MAX {}
 }
 
+/// How many pages of memory there are after [`take_all_memory`].
+pub(crate) fn pages_to_be_had() -> usize {
+    take_all_memory();
+    #[cfg(target_arch = "wasm32")]
+    return core::arch::wasm32::memory_size(0);
+    #[cfg(not(target_arch = "wasm32"))]
+    return 0;
+}
+
 /// The instruction of that name.
 pub(crate) fn unreachable() {
     #[cfg(target_arch = "wasm32")]

@@ -37,6 +37,12 @@ fn what_is_remembered_is_told() {
 }
 
 #[test]
+fn some_texts_are_harmless() {
+    assert_eq!(check("panic-at-wide", "aä€").decision, Decision::Allow);
+    assert_eq!(check("tell-memory", "").measurements.len(), 1);
+}
+
+#[test]
 fn problems_are_reported() {
     assert_eq!(Hostile::configure(r#"{"attack": "configure-problems"}"#).unwrap_err().len(), 2);
     assert_eq!(Hostile::configure(r#"{"attack": "no-such-thing"}"#).unwrap_err()[0].pointer, "/attack");

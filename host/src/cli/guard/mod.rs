@@ -8,6 +8,7 @@ mod pull;
 mod push;
 mod registry;
 mod sign;
+mod test;
 mod verify;
 
 use super::{Answer, Output};
@@ -28,6 +29,8 @@ pub(super) enum Command {
     Pull(pull::Args),
     /// Bring a guard, and the signature over it, to an OCI registry.
     Push(push::Args),
+    /// Try a guard on cases: what it is to say, and that it always says the same.
+    Test(test::Args),
 }
 
 pub(super) fn run(command: &Command, output: Output) -> Answer {
@@ -39,5 +42,6 @@ pub(super) fn run(command: &Command, output: Output) -> Answer {
         Command::Verify(args) => verify::run(args, output),
         Command::Pull(args) => pull::run(args, output),
         Command::Push(args) => push::run(args, output),
+        Command::Test(args) => test::run(args, output),
     }
 }
