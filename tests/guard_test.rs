@@ -103,7 +103,7 @@ text = "nothing"
             "FAILED  wrong decision  (cases.toml:2)",
             "decision: expected block, got redact",
             "finding: expected rule \"email\", span [10, 24]: there is none",
-            "got beyond that email (high) at output [11, 25] \"jo@example.org\"",
+            "got beyond that email (medium) at output [11, 25] \"jo@example.org\"",
             "  | äWrite to jo@example.org.",
             "  |           ^^^^^^^^^^^^^^",
             "finding: expected rule \"email\", text \"jo@example.org\": there is none",
@@ -222,4 +222,96 @@ fn what_cannot_be_tested_is_refused_with_why() {
     place.write("cases/one.toml", "[[case]]\nname = \"one\"\ntext = \"\"\nexpect = {}\n");
     place.write("cases/two.toml", "[[case]]\nname = \"two\"\ntext = \"\"\nexpect = {}\n");
     prints(&place.picket(&["guard", "test", &component]).expect(0), &["ok      one\nok      two\n2 cases: 2 ok"]);
+}
+
+#[test]
+fn random_inferences_find_what_no_case_has_and_make_it_small() {
+    let cases = r#"
+settings = { attack = "panic-at-wide" }
+[[case]]
+name = "it judges plain texts"
+text = "a"
+expect = { decision = "allow" }
+"#;
+    let place = place();
+    let ran = test(&place, "hostile", cases, &["--property", "500", "--seed", "3"]).expect(1);
+    prints(&ran, &["FAILED  random inference", "failure trap", "[[case]]\nname = \"random inference"]);
+    // What is printed is a case, and the smallest: one character is enough.
+    let (_, case) = ran.stdout.split_once("as a case:\n").unwrap();
+    let case = case.split("\n1 cases").next().unwrap();
+    let again = test(&place, "hostile", case, &[]).expect(1);
+    prints(&again, &["expected a verdict, got failure trap"]);
+    let text = case.lines().find(|line| line.starts_with("inference")).unwrap();
+    assert!(text.len() < 110, "{text}");
+    assert_eq!(ran.stdout, test(&place, "hostile", cases, &["--property", "500", "--seed", "3"]).stdout);
+}
+
+#[test]
+fn random_inferences_need_no_cases_and_leave_a_good_guard_alone() {
+    let place = place();
+    let ran = place.picket(&["--json", "guard", "test", &guard("pii"), "--property", "200"]).expect(0);
+    let found = &ran.json()[0]["properties"][0];
+    assert_eq!((&found["inferences"], &found["found"]), (&200.into(), &serde_json::Value::Null));
+    place.picket(&["guard", "test", &guard("pii"), "--seed", "1"]).expect(2).says(&["--property"]);
+}
+
+#[test]
+fn a_bench_is_compared_with_its_baseline_by_what_every_machine_counts_alike() {
+    let place = place();
+    let component = guard("pii");
+    let bench = |more: &[&str]| {
+        let mut arguments = vec!["guard", "bench", component.as_str()];
+        arguments.extend_from_slice(more);
+        place.picket(&arguments)
+    };
+    let ran = bench(&["--save", "baseline.json"]).expect(0);
+    prints(&ran, &["fresh median", "instructions", "ms from the cache", "  262144  "]);
+    let saved = std::fs::read_to_string(place.path("baseline.json")).unwrap();
+    let figures: serde_json::Value = serde_json::from_str(&saved).unwrap();
+    let rows = figures["rows"].as_array().unwrap();
+    assert!(rows.windows(2).all(|pair| pair[0]["instructions"].as_u64() < pair[1]["instructions"].as_u64()));
+    assert!(rows[0]["memory"].as_u64() >= Some(65_536), "{saved}");
+
+    // The same guard counts the same; how long it took decides nothing.
+    prints(&bench(&["--baseline", "baseline.json", "--tolerance", "0"]).expect(0), &["the same component"]);
+    let mut better = figures.clone();
+    better["rows"][1]["instructions"] = (rows[1]["instructions"].as_u64().unwrap() * 9 / 10).into();
+    place.write("better.json", better.to_string());
+    prints(&bench(&["--baseline", "better.json"]).expect(1), &["REGRESSION"]);
+    bench(&["--baseline", "better.json", "--tolerance", "20"]).expect(0);
+
+    place.write("old.json", saved.replace("\"version\": 1", "\"version\": 0"));
+    bench(&["--baseline", "old.json"]).expect(2).says(&["old.json", "version 0"]);
+    bench(&["--settings", "{\"action\":\"burn\"}"]).expect(2).says(&["/action"]);
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_and_no_scratch_is_left() {
+    let place = place();
+    let ran = place.picket(&["guard", "bench", &guard("hostile"), "--settings", "{\"attack\":\"panic\"}"]).expect(2);
+    ran.says(&["64 bytes cannot be measured", "trap"]);
+    place.picket(&["guard", "bench", &guard("drift")]).expect(2).says(&["is a detector"]);
+}
+
+#[test]
+fn inspect_shows_what_a_guard_says_of_itself_and_runs_nothing_when_told() {
+    let place = place();
+    let component = guard("pii");
+    let ran = place.picket(&["guard", "inspect", &component]).expect(0);
+    prints(
+        &ran,
+        &["world    validator", "limits   asks for none", "signers  none", "itself   pii ", "rule     email (held)"],
+    );
+    prints(&ran, &["settings {", "max_hits"]);
+    let ran = place.picket(&["--json", "guard", "inspect", &component]).expect(0);
+    let shown = &ran.json()[0];
+    assert_eq!(shown["descriptor"]["rules"].as_array().unwrap().len(), 7);
+    assert!(shown["descriptor"]["settings_schema"]["properties"]["action"].is_object());
+    let ran = place.picket(&["--json", "guard", "inspect", "--no-run", &component]).expect(0);
+    assert_eq!(ran.json()[0]["descriptor"], serde_json::Value::Null);
+
+    // A file beside it that claims a signature; nobody has verified it.
+    std::fs::copy(&component, place.path("g.wasm")).unwrap();
+    place.write("g.wasm.sig", "no note");
+    prints(&place.picket(&["guard", "inspect", "g.wasm"]).expect(0), &["no signed note"]);
 }

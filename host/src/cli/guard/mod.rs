@@ -1,5 +1,6 @@
 //! `picket guard`: work on guards.
 
+mod bench;
 mod compare;
 mod describe;
 mod inspect;
@@ -17,7 +18,9 @@ use super::{Answer, Output};
 pub(super) enum Command {
     /// Show where a guard and its candidate disagree, from the ledger.
     Compare(compare::Args),
-    /// Show what a component is: world, imports, exports, size, digest.
+    /// Measure what a check costs, and compare with a baseline.
+    Bench(bench::Args),
+    /// Show what a component is: world, imports, exports, sizes, digest, limits, signers, rules, settings.
     Inspect(inspect::Args),
     /// Make a key to sign guards with, and print its public key.
     Keygen(keygen::Args),
@@ -36,6 +39,7 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command, output: Output) -> Answer {
     match command {
         Command::Compare(args) => compare::run(args, output),
+        Command::Bench(args) => bench::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),
         Command::Keygen(args) => keygen::run(args, output),
         Command::Sign(args) => sign::run(args, output),

@@ -4,17 +4,22 @@
 
 pub(in crate::cli::guard) mod cases;
 mod difference;
+mod generate;
 mod judges;
+mod property;
 mod raw;
 mod report;
 mod show;
 mod to_json;
 
+pub(in crate::cli::guard) use cases::default_limits as limits_of;
+pub(in crate::cli::guard) use judges::options;
+
 use crate::cli::{Answer, BadInput, Output};
 use anyhow::Context as _;
 use cases::{Case, Cases, Expect};
 use judges::Judges;
-use picket_engine::{Descriptor, Inspection, World};
+use picket_engine::{Descriptor, Inspection, Limits, World};
 use report::{Coverage, Report, Tried};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,11 +35,21 @@ pub(in crate::cli) struct Args {
     /// Fail when fewer of the guard's rules than this are expected by a case.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     min_coverage: Option<u8>,
+    /// Also try this many random inferences with each of the settings that the cases have.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    property: Option<u64>,
+    /// Which random inferences: the same seed gives the same ones.
+    #[arg(long, default_value_t = 1, requires = "property")]
+    seed: u64,
 }
 
 pub(in crate::cli::guard) fn run(args: &Args, output: Output) -> Answer {
     let (wasm, inspection) = component(&args.component)?;
-    let files = files(&args.cases, &args.component)?;
+    let files = match files(&args.cases, &args.component) {
+        // Random inferences need no cases.
+        Err(_) if args.property.is_some() && args.cases.is_empty() => Vec::new(),
+        files => files?,
+    };
     if inspection.world == Some(World::Detector) {
         let message = "is a detector; cases are for guards that judge inferences";
         return Err(BadInput(format!("{}: {message}", args.component.display())).into());
@@ -43,11 +58,24 @@ pub(in crate::cli::guard) fn run(args: &Args, output: Output) -> Answer {
     let mut judges = Judges::new(&name, &wasm);
     let mut report = Report::new(output);
     let mut rules = Rules::default();
+    let mut tried = Vec::new();
     for file in &files {
         let cases = read(file, &inspection)?;
         for case in &cases.cases {
-            let tried = judge(&mut judges, &cases, case, &mut rules)?;
-            report.case(&cases, case, &tried)?;
+            let result = judge(&mut judges, &cases, case, &mut rules)?;
+            report.case(&cases, case, &result)?;
+            let with = (case.settings.clone(), cases.limits);
+            if !matches!(case.expect, Some(Expect::Problems(_))) && !tried.contains(&with) {
+                tried.push(with);
+            }
+        }
+    }
+    if files.is_empty() {
+        tried.push(("{}".to_owned(), limits_of(inspection.declared.as_ref())));
+    }
+    if let Some(count) = args.property {
+        for (settings, limits) in &tried {
+            properties(&mut judges, settings, limits, (count, args.seed), &mut report, &mut rules)?;
         }
     }
     let coverage = rules.coverage(args.min_coverage);
@@ -146,6 +174,27 @@ impl Rules {
         let declared = self.declared?;
         let missing = declared.iter().filter(|rule| !self.expected.contains(*rule)).cloned().collect();
         Some(Coverage { declared, missing, least })
+    }
+}
+
+/// Tries random inferences with these settings. Settings that do not load have been told with their case.
+fn properties(
+    judges: &mut Judges,
+    settings: &str,
+    limits: &Limits,
+    (count, seed): (u64, u64),
+    report: &mut Report,
+    rules: &mut Rules,
+) -> anyhow::Result<()> {
+    match judges.pair(settings, limits)? {
+        Ok(pair) => {
+            rules.declares(pair.service.descriptor());
+            report.property(settings, count, seed, property::search(pair, count, seed).as_ref())
+        }
+        Err(error) => {
+            let found = property::Found { number: 0, inference: String::new(), why: error.to_string() };
+            report.property(settings, count, seed, Some(&found))
+        }
     }
 }
 

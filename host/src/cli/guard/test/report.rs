@@ -1,8 +1,9 @@
 //! What is printed about a run of cases.
 
 use super::cases::{Case, Cases};
+use super::property::Found;
 use super::show;
-use crate::cli::text::{clean, safe_json};
+use crate::cli::text::{clean, safe_json, shortened};
 use crate::cli::{Answer, Exit, Output, print};
 use picket_engine::{Failure, Verdict};
 use serde_json::{Value, json};
@@ -67,11 +68,14 @@ pub(super) struct Report {
     good: usize,
     bad: usize,
     unstable: usize,
+    properties: Vec<Value>,
+    /// Settings with which a random inference showed something.
+    broken: usize,
 }
 
 impl Report {
     pub(super) fn new(output: Output) -> Self {
-        Self { output, cases: Vec::new(), good: 0, bad: 0, unstable: 0 }
+        Self { output, cases: Vec::new(), good: 0, bad: 0, unstable: 0, properties: Vec::new(), broken: 0 }
     }
 
     pub(super) fn case(&mut self, cases: &Cases, case: &Case, result: &Tried) -> anyhow::Result<()> {
@@ -97,6 +101,34 @@ impl Report {
         Ok(())
     }
 
+    /// What random inferences have shown.
+    pub(super) fn property(
+        &mut self,
+        settings: &str,
+        count: u64,
+        seed: u64,
+        found: Option<&Found>,
+    ) -> anyhow::Result<()> {
+        self.broken += usize::from(found.is_some());
+        if self.output.json {
+            let found =
+                found.map(|found| json!({ "number": found.number, "inference": found.inference, "why": found.why }));
+            self.properties.push(json!({ "settings": settings, "inferences": count, "seed": seed, "found": found }));
+            return Ok(());
+        }
+        let shown = shortened(settings, 60);
+        let Some(found) = found else {
+            return print(format_args!("ok      {count} random inferences, seed {seed}, settings {shown}"));
+        };
+        print(format_args!("FAILED  random inference {} of seed {seed}, settings {shown}", found.number))?;
+        print(format_args!("        {}", clean(&found.why)))?;
+        if !found.inference.is_empty() {
+            print("        as a case:\n")?;
+            print(as_case(settings, seed, found))?;
+        }
+        Ok(())
+    }
+
     /// The summary, and how it ended.
     pub(super) fn end(self, coverage: Option<&Coverage>) -> Answer {
         let enough = coverage.is_none_or(Coverage::is_enough);
@@ -106,12 +138,12 @@ impl Report {
             });
             let all = json!({
                 "cases": self.cases, "ok": self.good, "failed": self.bad, "not_deterministic": self.unstable,
-                "rules": rules,
+                "rules": rules, "properties": self.properties,
             });
             print(safe_json(&all))?;
         } else {
             print(format_args!("{} cases: {} ok, {} failed", self.good + self.bad, self.good, self.bad))?;
-            if self.unstable == 0 {
+            if self.unstable == 0 && self.good > 0 {
                 print("each judged twice, and once without snapshot, pool and optimisation: the same each time")?;
             }
             if let Some(coverage) = coverage {
@@ -125,8 +157,21 @@ impl Report {
                 coverage.percent()
             );
         }
-        Ok(if self.bad == 0 && enough { Exit::Done } else { Exit::Found })
+        Ok(if self.bad == 0 && self.broken == 0 && enough { Exit::Done } else { Exit::Found })
     }
+}
+
+/// To be put into a cases file as it is.
+fn as_case(settings: &str, seed: u64, found: &Found) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let name = quoted(&format!("random inference {} of seed {seed}", found.number));
+    let mut case = format!("[[case]]\nname = {name}\ninference = {}\n", quoted(&found.inference));
+    // TOML has no null; such settings come from no cases file.
+    let settings: Option<toml::Value> = serde_json::from_str(settings).ok();
+    if let Some(settings) = settings {
+        case.push_str(&format!("settings = {settings}\n"));
+    }
+    case + "expect = {}\n"
 }
 
 fn words(coverage: &Coverage) -> String {
