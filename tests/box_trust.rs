@@ -94,7 +94,11 @@ fn a_signed_guard_runs_and_its_entry_names_who_signed_it_and_what() {
     assert_eq!(document["trust"]["keys"]["a"], vetting.public("a"));
     assert_eq!(document["trust"]["rules"][0]["any_of"], serde_json::json!(["a", "b"]));
     let log = vetting.place.picket(&["log", "--kind", "guard-load", "--limit", "0"]).expect(0);
-    assert!(log.stdout.contains(&format!("signed by {}, {}", vetting.id("a"), vetting.id("b"))), "{log:?}");
+    let signed = format!("signed by {}, {}", vetting.id("a"), vetting.id("b"));
+    assert!(log.stdout.contains(&signed), "{log:?}");
+    vetting.place.check(&inference("last", "x")).expect(0);
+    let trace = vetting.place.picket(&["trace", "last"]).expect(0);
+    assert!(trace.stdout.contains(&signed), "{trace:?}");
     vetting.place.verify();
 }
 
@@ -144,6 +148,10 @@ fn whatever_was_altered_or_comes_from_a_stranger_is_refused() {
     vetting.refused(&["its signature cannot be read"]);
     vetting.place.write("pii.wasm.sig", [0xff, 0xfe]);
     vetting.refused(&["pii.wasm.sig"]);
+    std::fs::remove_file(vetting.place.path("pii.wasm.sig")).unwrap();
+    std::fs::create_dir(vetting.place.path("pii.wasm.sig")).unwrap();
+    vetting.refused(&["pii.wasm.sig: it is not a file"]);
+    std::fs::remove_dir(vetting.place.path("pii.wasm.sig")).unwrap();
     vetting.place.write("pii.wasm.sig", "x".repeat(1 << 20));
     vetting.refused(&["its signature cannot be read"]);
     // Every bit of a signature file is tried in host/src/guards/tests.rs; some of them here, through the program.

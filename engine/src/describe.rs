@@ -3,9 +3,9 @@
 use wasmtime::component::{Component, Linker};
 
 use crate::bindings::exports::picket::guard::detection;
-use crate::engine::Engine;
+use crate::engine::{Engine, Inner};
 use crate::error::LoadError;
-use crate::inspect::World;
+use crate::inspect::{self, DETECTION, VALIDATION, World};
 use crate::limits::Limits;
 use crate::load::{self, Role};
 use crate::types::Descriptor;
@@ -18,7 +18,7 @@ impl Engine {
     /// See [`LoadError`].
     pub fn describe(&self, name: &str, wasm: &[u8], limits: Limits) -> Result<(World, Descriptor), LoadError> {
         let engine = &*self.inner;
-        let role = load::check_any(engine, name, wasm, &limits)?;
+        let role = role(engine, name, wasm)?;
         let broken =
             |error: wasmtime::Error| LoadError::Compile { guard: name.into(), message: error.root_cause().to_string() };
         let component = Component::new(&engine.workshop, wasm).map_err(broken)?;
@@ -38,5 +38,27 @@ impl Engine {
             }
         };
         Ok((world, load::described(name, answer)?))
+    }
+}
+
+/// What `wasm` is to be asked as, once it is known to be fit for compiling.
+fn role(engine: &Inner, name: &str, wasm: &[u8]) -> Result<Role, LoadError> {
+    let (bytes, limit) = (wasm.len(), engine.options.max_component);
+    if bytes > limit {
+        return Err(LoadError::TooLarge { guard: name.into(), bytes, limit });
+    }
+    let inspection =
+        inspect::survey(wasm).map_err(|error| LoadError::NotAComponent { guard: name.into(), message: error.0 })?;
+    if !inspection.imports.is_empty() {
+        return Err(LoadError::Imports { guard: name.into(), imports: inspection.imports });
+    }
+    let has = |interface: &str| inspection.exports.iter().any(|export| export == interface);
+    match (has(VALIDATION), has(DETECTION)) {
+        (true, _) => Ok(Role::Validator),
+        (_, true) => Ok(Role::Detector),
+        _ => {
+            let message = format!("it exports neither `{VALIDATION}` nor `{DETECTION}`");
+            Err(LoadError::World { guard: name.into(), world: "validator", message })
+        }
     }
 }

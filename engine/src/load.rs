@@ -95,7 +95,13 @@ pub(crate) fn prepare(
     limits: &Limits,
 ) -> Result<Prepared, LoadError> {
     check_limits(engine, guard, limits)?;
-    check_size(engine, guard, wasm)?;
+    if wasm.len() > engine.options.max_component {
+        return Err(LoadError::TooLarge {
+            guard: guard.into(),
+            bytes: wasm.len(),
+            limit: engine.options.max_component,
+        });
+    }
     let runtime = role.runtime(engine);
     let digest = component_digest(wasm);
     // A snapshot depends on the settings, and on the limits under which `configure` ran.
@@ -240,22 +246,6 @@ fn compile(
     let bytes = Compiled::encode(start, no_snapshot.as_deref(), &code);
     let compiled = Compiled::decode(runtime, &bytes).map_err(refuse)?;
     Ok((compiled, bytes))
-}
-
-fn check_size(engine: &Inner, guard: &str, wasm: &[u8]) -> Result<(), LoadError> {
-    let (bytes, limit) = (wasm.len(), engine.options.max_component);
-    if bytes > limit { Err(LoadError::TooLarge { guard: guard.into(), bytes, limit }) } else { Ok(()) }
-}
-
-/// Whether `wasm` may be compiled, as whatever it is.
-pub(crate) fn check_any(engine: &Inner, guard: &str, wasm: &[u8], limits: &Limits) -> Result<Role, LoadError> {
-    check_limits(engine, guard, limits)?;
-    check_size(engine, guard, wasm)?;
-    let role = match check_component(Role::Validator, guard, wasm) {
-        Err(LoadError::World { .. }) => Role::Detector,
-        checked => return checked.map(|()| Role::Validator),
-    };
-    check_component(role, guard, wasm).map(|()| role)
 }
 
 fn check_component(role: Role, guard: &str, wasm: &[u8]) -> Result<(), LoadError> {

@@ -31,6 +31,23 @@ fn a_good_guard_is_snapshotted_and_checks() {
 }
 
 #[test]
+fn a_guard_describes_itself_without_settings() {
+    let (world, descriptor) = engine().describe("suspect", &Guard::default().component(), patient()).unwrap();
+    assert_eq!((world, descriptor.name.as_str()), (World::Validator, "test"));
+    // `configure` is not called: settings that nobody has yet are no hindrance.
+    let unconfigurable = Guard { configure: "unreachable".into(), ..Guard::default() };
+    assert!(engine().load_validator("suspect", &unconfigurable.component(), "{}", patient()).is_err());
+    engine().describe("suspect", &unconfigurable.component(), patient()).unwrap();
+    let error = engine().describe("suspect", b"(component)", patient()).unwrap_err().to_string();
+    assert!(error.contains("`suspect`") && error.contains("text"), "{error}");
+    let trapping = Guard { describe: "unreachable".into(), ..Guard::default() };
+    assert!(matches!(
+        engine().describe("suspect", &trapping.component(), patient()),
+        Err(LoadError::Failed { during: "describe", .. })
+    ));
+}
+
+#[test]
 fn what_is_no_component_is_refused_by_what_it_is() {
     let component = Guard::default().component();
     let cases: [(&[u8], &str); 7] = [

@@ -123,10 +123,7 @@ pub(super) fn summary(entry: &Entry) -> String {
             clean(&load.guard_version),
             clean(&load.world),
             short(&to_hex(&load.component)),
-            match load.signers.as_slice() {
-                [] => clean(&load.admitted),
-                signers => format!("signed by {}", clean(&signers.join(", "))),
-            }
+            vouching(&load.signers, &load.admitted)
         ),
         Body::GuardEvent(event) => format!(
             "{} {}: {}",
@@ -242,6 +239,14 @@ fn leaf(value: &Value) -> String {
         Value::String(text) => clean(text),
         Value::Null => "-".to_owned(),
         other => safe_json(other),
+    }
+}
+
+/// Who vouched for a guard when it was loaded, and which rule that met.
+pub(crate) fn vouching(signers: &[String], admitted: &str) -> String {
+    match signers {
+        [] => clean(admitted),
+        signers => format!("signed by {} ({})", clean(&signers.join(", ")), clean(admitted)),
     }
 }
 

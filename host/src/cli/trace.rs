@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::ledger::{LedgerArgs, find_entry};
 use super::show::payload;
-use super::text::{Lines, clean, entry_json, leaf_text, outline, short, shortened, time};
+use super::text::{Lines, clean, entry_json, leaf_text, outline, short, shortened, time, vouching};
 use super::{Answer, BadInput, Exit, Output};
 use crate::evidence::{Chain, Evidence, EvidenceError, Found, PayloadCheck, bundle_under, newest_checkpoint, trace};
 
@@ -238,6 +238,9 @@ impl Text<'_> {
                 .map_or("its load is not in the ledger".to_owned(), |load| format!("loaded at entry {load}"));
             self.lines.text(format_args!("    component sha256:{}{version}, {load}", linked.component))?;
             self.lines.text(format_args!("    settings  sha256:{}", linked.settings))?;
+            if let Some(admitted) = &linked.admitted {
+                self.lines.text(format_args!("    {}", vouching(&linked.signers, admitted)))?;
+            }
             if let Outcome::Verdict { findings, omitted, .. } = &guard.outcome {
                 for finding in findings {
                     let place = finding.span.map_or(String::new(), |(start, end)| format!(" bytes {start}..{end}"));

@@ -67,6 +67,10 @@ pub struct ChainGuard {
     pub load: Option<u64>,
     /// The version that it gives itself.
     pub version: Option<String>,
+    /// The keys, `name+id`, whose signatures over it were verified at that load.
+    pub signers: Vec<String>,
+    /// The rule of the trust policy that let it in then.
+    pub admitted: Option<String>,
 }
 
 /// A record that is linked with the verdict.
@@ -234,6 +238,8 @@ impl Gathered {
         for guard in self.guards.iter_mut().filter(|guard| guard.component == component && guard.settings == settings) {
             guard.load = Some(index);
             guard.version = Some(load.guard_version.clone());
+            guard.signers.clone_from(&load.signers);
+            guard.admitted = Some(load.admitted.clone());
         }
     }
 }
@@ -245,6 +251,8 @@ fn guards_of(verdict: &Verdict) -> Vec<ChainGuard> {
         settings: to_hex(&guard.settings),
         load: None,
         version: None,
+        signers: Vec::new(),
+        admitted: None,
     };
     verdict.guards.iter().map(guard).collect()
 }

@@ -97,6 +97,7 @@ impl List {
     pub fn read(path: &Path) -> Result<Self, ListError> {
         let unreadable = |source| ListError::Unreadable { path: path.to_path_buf(), source };
         let mut text = String::new();
+        std::fs::metadata(path).and_then(|metadata| super::trust::plain(&metadata)).map_err(unreadable)?;
         let file = std::fs::File::open(path).map_err(unreadable)?;
         file.take(MAX_LIST_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
         if text.len() as u64 > MAX_LIST_BYTES {

@@ -14,7 +14,7 @@ pub struct Revocations(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     list: List,
-    /// Of loaded guards and detectors. Those that were dropped are swept out when a list arrives.
+    /// Of loaded guards and detectors. Those that were dropped are swept out when another comes.
     standings: Vec<Weak<Standing>>,
 }
 
@@ -43,6 +43,7 @@ impl Revocations {
         let standing = Arc::new(standing);
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         standing.strike(&inner.list);
+        inner.standings.retain(|standing| standing.strong_count() > 0);
         inner.standings.push(Arc::downgrade(&standing));
         standing
     }
@@ -50,7 +51,6 @@ impl Revocations {
     /// Puts a list in force, and returns the guards that it has struck.
     pub fn apply(&self, list: List) -> Vec<Arc<Standing>> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.standings.retain(|standing| standing.strong_count() > 0);
         let standings = inner.standings.iter().filter_map(Weak::upgrade);
         let struck = standings.filter(|standing| standing.strike(&list)).collect();
         inner.list = list;

@@ -149,7 +149,10 @@ fn extended(path: &Path, extension: &str) -> PathBuf {
 }
 
 fn read(path: PathBuf) -> Result<Option<String>, (PathBuf, std::io::Error)> {
-    let file = match std::fs::File::open(&path) {
+    let file = match std::fs::metadata(&path)
+        .and_then(|metadata| plain(&metadata))
+        .and_then(|()| std::fs::File::open(&path))
+    {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err((path, error)),
@@ -160,6 +163,11 @@ fn read(path: PathBuf) -> Result<Option<String>, (PathBuf, std::io::Error)> {
         Ok(_) => Ok(Some(text)),
         Err(error) => Err((path, error)),
     }
+}
+
+/// Refuses what is no file: opening a pipe would wait for whoever writes into it.
+pub(super) fn plain(metadata: &std::fs::Metadata) -> std::io::Result<()> {
+    if metadata.is_file() { Ok(()) } else { Err(std::io::Error::other("it is not a file")) }
 }
 
 /// Verifies the signatures over `bytes`, the component of the guard called `guard`.
