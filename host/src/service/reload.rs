@@ -8,12 +8,14 @@ use crate::config::{self, Config, ConfigError, Unsigned};
 use crate::detectors;
 use crate::pipeline::{self, Changes, InForce, Pipeline, PipelineError, Previous, WarmUpError};
 use crate::sequencer::{Sequencer, SequencerError};
+use crossbeam_channel::Sender;
 use picket_engine::{CacheOptions, Engine, EngineError};
 use picket_ledger::entry::{self, Body, GuardEvent, GuardEventKind, GuardLoad};
 use picket_ledger::hash;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longest that a pipeline is waited for that is not in force any more. Its checks have deadlines, so only a queue that does
@@ -108,6 +110,9 @@ pub struct Counters {
     pub refused: AtomicU64,
 }
 
+/// A file to put in force, and who waits for the outcome.
+type Task = (Option<PathBuf>, Sender<Result<Reloaded, ReloadError>>);
+
 /// Puts other configurations in force.
 pub struct Reloader {
     edge: Arc<Edge>,
@@ -115,6 +120,8 @@ pub struct Reloader {
     cache: Option<CacheOptions>,
     stopping: AtomicBool,
     allow_unsigned: AtomicBool,
+    /// None before the first reload, and when the service stops.
+    worker: Mutex<Option<(Sender<Task>, JoinHandle<()>)>>,
     /// Locked for the whole of a reload: the next one waits.
     now: Mutex<Now>,
 }
@@ -129,7 +136,7 @@ pub(super) struct Now {
 impl Reloader {
     pub(super) fn new(edge: Arc<Edge>, in_force: Arc<InForce>, cache: Option<CacheOptions>, now: Now) -> Self {
         let (stopping, allow_unsigned) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { edge, in_force, cache, stopping, allow_unsigned, now: Mutex::new(now) }
+        Self { edge, in_force, cache, stopping, allow_unsigned, worker: Mutex::new(None), now: Mutex::new(now) }
     }
 
     /// Reads `file`, or the file that is in force when none is given, and puts it in force. Blocks, also for a reload under
@@ -138,14 +145,41 @@ impl Reloader {
     /// # Errors
     /// [`ReloadError`]; then what was in force stays, and the ledger says that this was refused.
     pub fn reload(self: &Arc<Self>, file: Option<PathBuf>) -> Result<Reloaded, ReloadError> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        self.worker()?.send((file, sender)).map_err(|_| self.gone())?;
+        receiver.recv().map_err(|_| self.gone())?
+    }
+
+    fn gone(&self) -> ReloadError {
+        if self.stopping.load(Ordering::SeqCst) {
+            return ReloadError::Stopping;
+        }
+        ReloadError::Thread(std::io::Error::other("the thread that reloads has ended; restart the service"))
+    }
+
+    /// The thread that does it, started by the first reload. Always the same one: an allocator keeps what each thread has
+    /// freed, and a thread for each reload would leave that behind in ever more places.
+    fn worker(self: &Arc<Self>) -> Result<Sender<Task>, ReloadError> {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(ReloadError::Stopping);
+        }
+        if let Some((tasks, _)) = &*worker {
+            return Ok(tasks.clone());
+        }
+        let (tasks, receiver) = crossbeam_channel::unbounded::<Task>();
         let reloader = Arc::clone(self);
         let work = move || {
             // For this thread alone, by the way Linux reads the call. Without it loading only takes more from judging.
             let _as_it_is = rustix::process::setpriority_process(None, NICE);
-            reloader.exchange(file.as_deref())
+            for (file, answer) in receiver {
+                // Who asked may have gone away; it is done all the same.
+                drop(answer.send(reloader.exchange(file.as_deref())));
+            }
         };
         let thread = std::thread::Builder::new().name("reload".into()).spawn(work).map_err(ReloadError::Thread)?;
-        thread.join().unwrap_or_else(|_| Err(ReloadError::Thread(std::io::Error::other("the reload panicked"))))
+        *worker = Some((tasks.clone(), thread));
+        Ok(tasks)
     }
 
     /// From now on unsigned guards may run whatever a file says: the service was started with `--allow-unsigned`.
@@ -156,7 +190,13 @@ impl Reloader {
     /// Refuses further reloads and waits for the one under way.
     pub(super) fn close(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        drop(self.now.lock().unwrap_or_else(PoisonError::into_inner));
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((tasks, thread)) = worker {
+            drop(tasks);
+            if thread.join().is_err() {
+                tracing::error!("the thread that reloads panicked");
+            }
+        }
     }
 
     fn exchange(&self, file: Option<&Path>) -> Result<Reloaded, ReloadError> {
