@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use support::service::Service;
 use support::vetting::Vetting;
 use support::{Ran, guard, inference};
 
@@ -374,4 +375,21 @@ fn a_signature_travels_with_its_guard_and_counts_for_the_trust_policy() {
         std::fs::write(&cached, bad).unwrap();
         place.check(&inference("c", "x")).expect(2).says(&["guard `pii`", &pinned, "signature"]);
     }
+}
+
+#[test]
+fn a_running_box_fetches_what_a_reload_names_and_keeps_its_guard_when_it_cannot() {
+    let Some(mut registry) = Registry::start(Kind::Open) else { return };
+    let place = place();
+    let old = push(&place, &registry.name("guards/g:1"), "pii.wasm");
+    let new = push(&place, &registry.name("guards/g:2"), &guard("structure"));
+    place.configure("", &configured(&registry, &old));
+    let service = Service::start(&place);
+    place.configure("", &configured(&registry, &new));
+    registry.stop();
+    place.picket(&["reload"]).expect(2).says(&["guard `pii`", &new, "cannot be reached"]);
+    service.post(inference("a", "x").trim()).expect(200);
+    registry.resume();
+    place.picket(&["reload"]).expect(0);
+    service.post(inference("b", "x").trim()).expect(200);
 }
