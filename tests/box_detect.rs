@@ -170,3 +170,18 @@ fn rows_wait_for_their_batch_no_longer_than_the_configuration_says() {
     });
     service.stop();
 }
+
+/// The attack panics in an instance that has had one batch before: with an instance for each model, the first batch of one
+/// model is none of the other's.
+#[test]
+fn each_model_has_a_detector_of_its_own() {
+    let models = "[[model]]\nname = \"m\"\n[[model]]\nname = \"other\"\n";
+    let table = detector("hostile-detector", "batch = 5\nsettings = { attack = \"panic-later\", count = 1 }");
+    let place = Place::new("", &format!("{models}{table}"));
+    let other = |first: &str| inferences(first, 5).replace("\"m\"", "\"other\"");
+    place.check(&(inferences("a", 5) + &other("b")));
+    assert_eq!(place.entries("drop").len(), 0, "a first batch was somebody's second");
+    place.check(&(other("c") + &inferences("d", 10)));
+    let drops = place.entries("drop");
+    assert!(!drops.is_empty(), "a second batch was nobody's");
+}

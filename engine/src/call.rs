@@ -5,9 +5,10 @@ use std::time::Duration;
 use wasmtime::component::{ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc};
 use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, Store, Trap};
 
-use crate::engine::{Inner, Profile};
+use crate::engine::Profile;
 use crate::error::{Cause, Failure};
 use crate::limits::{Confines, Limits, Refusal};
+use crate::ticker::Ticker;
 
 /// An instance of a guard with all that it owns; gone without a trace when dropped.
 pub(crate) struct Live {
@@ -16,15 +17,21 @@ pub(crate) struct Live {
 }
 
 /// A store for one instance, with every limit in place. The deadline runs from here.
-pub(crate) fn store(engine: &Inner, runtime: &wasmtime::Engine, limits: &Limits, time: Duration) -> Store<Confines> {
+pub(crate) fn store(
+    ticker: &Ticker,
+    profile: Profile,
+    runtime: &wasmtime::Engine,
+    limits: &Limits,
+    time: Duration,
+) -> Store<Confines> {
     let mut store = Store::new(runtime, Confines::new(limits));
     store.limiter(|confines| confines);
     store.set_hostcall_fuel(limits.answer_bytes);
     // A guard has no resources of the host to hold.
     store.set_max_component_handles(1024);
     // Past it the guard traps (the default): it is stopped, never resumed.
-    store.set_epoch_deadline(engine.ticker.ticks(time));
-    if engine.options.profile == Profile::Metered {
+    store.set_epoch_deadline(ticker.ticks(time));
+    if profile == Profile::Metered {
         // Never runs out: it is there to be counted. The runtime counts it, so this cannot fail.
         let _counted = store.set_fuel(u64::MAX);
     }
@@ -34,12 +41,13 @@ pub(crate) fn store(engine: &Inner, runtime: &wasmtime::Engine, limits: &Limits,
 impl Live {
     /// A fresh instance under `limits`, with `time` left for it and the calls that follow.
     pub(crate) fn start(
-        engine: &Inner,
+        ticker: &Ticker,
+        profile: Profile,
         pre: &InstancePre<Confines>,
         limits: &Limits,
         time: Duration,
     ) -> Result<Self, Failure> {
-        let mut store = store(engine, pre.engine(), limits, time);
+        let mut store = store(ticker, profile, pre.engine(), limits, time);
         match pre.instantiate(&mut store) {
             Ok(instance) => Ok(Self { store, instance }),
             Err(error) => Err(failure(&error, store.data(), Stage::Start)),
@@ -47,8 +55,8 @@ impl Live {
     }
 
     /// Gives the calls that follow `time`, and answers of `bytes`.
-    pub(crate) fn allow(&mut self, engine: &Inner, time: Duration, bytes: usize) {
-        self.store.set_epoch_deadline(engine.ticker.ticks(time));
+    pub(crate) fn allow(&mut self, ticker: &Ticker, time: Duration, bytes: usize) {
+        self.store.set_epoch_deadline(ticker.ticks(time));
         self.store.set_hostcall_fuel(bytes);
     }
 

@@ -189,7 +189,7 @@ impl Detector {
             return Err(Failure::new(Cause::Unavailable, "it failed before and was not restarted"));
         };
         let engine = &self.engine.inner;
-        live.allow(engine, time, bytes);
+        live.allow(&engine.ticker, time, bytes);
         // A refused growth of an earlier call says nothing about this one.
         live.store.data_mut().refusal = None;
         let result = {

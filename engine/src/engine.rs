@@ -4,25 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{Config, OptLevel};
 
 use crate::cache::Cache;
+use crate::compile::CompilerProcess;
 use crate::detector::Detector;
 use crate::error::{EngineError, LoadError};
 use crate::limits::Limits;
+use crate::pool::{Reservation, Sizing};
 use crate::slots::Slots;
 use crate::ticker::Ticker;
 use crate::validator::Validator;
 
-/// Linear memories a guard may have. Components from Rust and C have one, those from JavaScript and Python one or two.
-pub(crate) const MEMORIES_PER_GUARD: usize = 2;
-/// Tables a guard may have.
-pub(crate) const TABLES_PER_GUARD: usize = 8;
-
 /// How an engine is built.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Checks that run at the same time; a further one waits until its deadline. 1 to 4096.
+    /// Checks that run at the same time; a further one waits until its deadline. 1 to 4096. Fewer where the address
+    /// space does not hold them: see [`Engine::sizing`].
     pub instances: u32,
     /// Streams that are open at the same time, each with an instance of its own. At most 4096.
     pub streams: u32,
@@ -31,12 +29,17 @@ pub struct EngineOptions {
     pub max_memory: u64,
     /// Most table elements that any guard's limits may ask for.
     pub max_table_elements: u64,
+    /// Memory that each place of the pool keeps between checks, in bytes: what the next one need not fault in.
+    pub keep_resident: usize,
     /// Largest component that is taken, in bytes. Compiling takes time and memory in proportion.
     pub max_component: usize,
     /// Stack of a guard's call, in bytes. A thread that calls a guard needs as much, and 256 KiB for the host.
     pub max_stack: usize,
     /// Where compiled guards are kept; `None` compiles at every start.
     pub cache: Option<CacheOptions>,
+    /// Who compiles what the cache does not have; `None` compiles in this process, without limits on time and memory
+    /// but those of `configure`.
+    pub compiler: Option<CompilerProcess>,
     /// How often deadlines are looked at. A guard is stopped at most two ticks after its deadline.
     pub tick: Duration,
     /// How guards are compiled and started.
@@ -72,18 +75,19 @@ impl std::fmt::Debug for CacheOptions {
 }
 
 impl Default for EngineOptions {
-    /// 32 instances, 8 streams, 256 MiB, 65,536 table elements, components of 64 MiB, 512 KiB of stack, no cache,
-    /// ticks of 1 ms, the
-    /// profile of a box.
+    /// 32 instances, 8 streams, 256 MiB, 65,536 table elements, 2 MiB kept, components of 64 MiB, 512 KiB of stack, no cache,
+    /// compiled in this process, ticks of 1 ms, the profile of a box.
     fn default() -> Self {
         Self {
             instances: 32,
             streams: 8,
             max_memory: 256 << 20,
             max_table_elements: 65_536,
+            keep_resident: 2 << 20,
             max_component: 64 << 20,
             max_stack: 512 << 10,
             cache: None,
+            compiler: None,
             tick: Duration::from_millis(1),
             profile: Profile::Service,
         }
@@ -108,16 +112,7 @@ pub(crate) struct Inner {
     pub(crate) streams: Slots,
     pub(crate) cache: Option<Cache>,
     pub(crate) ticker: Ticker,
-    pub(crate) reservation: Reservation,
-}
-
-/// Address space set aside for each linear memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reservation {
-    /// 4 GiB and a guard region: guards run without bounds checks.
-    Full,
-    /// Only [`EngineOptions::max_memory`]: the machine's address space is limited; guards run with bounds checks.
-    Tight,
+    pub(crate) sizing: Sizing,
 }
 
 impl Engine {
@@ -128,10 +123,10 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         check(&options)?;
         let cache = options.cache.as_ref().map(Cache::open).transpose()?;
-        let (pooled, reservation) = pooled(&options)?;
-        let lasting = wasmtime::Engine::new(&base(&options, reservation)).map_err(EngineError::Runtime)?;
-        let workshop = wasmtime::Engine::new(base(&options, reservation).cranelift_opt_level(OptLevel::None))
-            .map_err(EngineError::Runtime)?;
+        let (sizing, pooled) = Sizing::fit(&options)?;
+        let reservation = sizing.reservation;
+        let lasting = lasting(&options, reservation)?;
+        let workshop = workshop(&options, reservation)?;
         let clocks = [pooled.weak(), lasting.weak(), workshop.weak()];
         let ticker = Ticker::start(options.tick, move || {
             for engine in clocks.iter().filter_map(wasmtime::EngineWeak::upgrade) {
@@ -141,15 +136,15 @@ impl Engine {
         .map_err(EngineError::Ticker)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                checks: Slots::new(options.instances),
-                streams: Slots::new(options.streams),
+                checks: Slots::new(sizing.instances),
+                streams: Slots::new(sizing.streams),
                 options,
                 pooled,
                 lasting,
                 workshop,
                 cache,
                 ticker,
-                reservation,
+                sizing,
             }),
         })
     }
@@ -187,9 +182,9 @@ impl Engine {
         Detector::load(self, name, wasm, settings, reference, limits)
     }
 
-    /// How much address space each guard has, for `doctor` and the start-up message.
-    pub fn reservation(&self) -> Reservation {
-        self.inner.reservation
+    /// How much of what was asked for the machine could give, for `doctor` and the start-up message.
+    pub fn sizing(&self) -> &Sizing {
+        &self.inner.sizing
     }
 
     /// Whether `other` is a clone of this engine.
@@ -203,7 +198,7 @@ impl Engine {
     }
 }
 
-fn check(options: &EngineOptions) -> Result<(), EngineError> {
+pub(crate) fn check(options: &EngineOptions) -> Result<(), EngineError> {
     let refuse = |option, message: &str| Err(EngineError::Option { option, message: message.into() });
     if !(1..=4096).contains(&options.instances) {
         return refuse("instances", "must be 1 to 4096");
@@ -226,59 +221,18 @@ fn check(options: &EngineOptions) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The pooled engine with full reservations, or with tight ones where the address space does not hold those.
-fn pooled(options: &EngineOptions) -> Result<(wasmtime::Engine, Reservation), EngineError> {
-    if options.profile == Profile::Contrast {
-        let reservation = Reservation::Tight;
-        return wasmtime::Engine::new(base(options, reservation).cranelift_opt_level(OptLevel::None))
-            .map(|engine| (engine, reservation))
-            .map_err(EngineError::Runtime);
-    }
-    let start = |reservation| {
-        let pool = pool(options)?;
-        wasmtime::Engine::new(base(options, reservation).allocation_strategy(InstanceAllocationStrategy::Pooling(pool)))
-            .map(|engine| (engine, reservation))
-            .map_err(|source| EngineError::AddressSpace {
-                instances: options.instances,
-                max_memory: options.max_memory,
-                source,
-            })
-    };
-    start(Reservation::Full).or_else(|_| start(Reservation::Tight))
+/// The engine of [`Inner::lasting`]. All engines but the workshop make code for each other.
+pub(crate) fn lasting(options: &EngineOptions, reservation: Reservation) -> Result<wasmtime::Engine, EngineError> {
+    wasmtime::Engine::new(&base(options, reservation)).map_err(EngineError::Runtime)
 }
 
-fn pool(options: &EngineOptions) -> Result<PoolingAllocationConfig, EngineError> {
-    let too_large = |option| EngineError::Option { option, message: "is more than this machine can address".into() };
-    let places = options.instances + options.streams;
-    let memory = usize::try_from(options.max_memory).map_err(|_| too_large("max_memory"))?;
-    let elements = usize::try_from(options.max_table_elements).map_err(|_| too_large("max_table_elements"))?;
-    let memories = u32::try_from(MEMORIES_PER_GUARD).map_err(|_| too_large("max_memory"))?;
-    let tables = u32::try_from(TABLES_PER_GUARD).map_err(|_| too_large("max_table_elements"))?;
-
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(places)
-        .total_core_instances(places.saturating_mul(64))
-        .total_memories(places * memories)
-        .total_tables(places * tables)
-        .max_core_instances_per_component(1024)
-        .max_memories_per_component(memories)
-        .max_memories_per_module(memories)
-        .max_tables_per_component(tables)
-        .max_tables_per_module(tables)
-        .max_memory_size(memory)
-        .table_elements(elements)
-        .max_component_instance_size(4 << 20)
-        .max_core_instance_size(4 << 20)
-        // What a check has written is put back page by page from the image, not unmapped: no page faults in the next.
-        .linear_memory_keep_resident(2 << 20)
-        .table_keep_resident(64 << 10)
-        // Linux 6.7 says which pages those are. Older kernels put back all that is to be kept resident.
-        .pagemap_scan(Enabled::Auto);
-    Ok(pool)
+/// The engine of [`Inner::workshop`].
+pub(crate) fn workshop(options: &EngineOptions, reservation: Reservation) -> Result<wasmtime::Engine, EngineError> {
+    wasmtime::Engine::new(base(options, reservation).cranelift_opt_level(OptLevel::None)).map_err(EngineError::Runtime)
 }
 
 /// What every engine has in common. Whatever a verdict depends on is fixed here: an auditor replays it elsewhere.
-fn base(options: &EngineOptions, reservation: Reservation) -> Config {
+pub(crate) fn base(options: &EngineOptions, reservation: Reservation) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -295,13 +249,6 @@ fn base(options: &EngineOptions, reservation: Reservation) -> Config {
         .generate_address_map(false)
         .consume_fuel(options.profile == Profile::Metered)
         .memory_init_cow(true);
-    match reservation {
-        Reservation::Full => config.memory_reservation(4 << 30).memory_guard_size(32 << 20),
-        Reservation::Tight => config
-            .memory_reservation(options.max_memory)
-            .memory_reservation_for_growth(0)
-            .memory_guard_size(0)
-            .guard_before_linear_memory(false),
-    };
+    reservation.apply(&mut config, options.max_memory);
     config
 }

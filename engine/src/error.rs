@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::Problem;
 
 /// The engine could not be started.
@@ -140,6 +142,62 @@ pub enum LoadError {
         /// The compiler's word.
         message: String,
     },
+    /// Compiling it takes more than the compiler may have: see [`crate::CompilerProcess`].
+    #[error(
+        "guard `{guard}` was not compiled: it takes more {limit} than the {allowed} that compiling one guard may; make \
+         the component smaller, or raise `{}` if you trust it",
+        limit.key()
+    )]
+    CompileLimit {
+        /// The guard's name in the configuration.
+        guard: String,
+        /// What there was too little of.
+        limit: CompileLimit,
+        /// How much there was, with its unit.
+        allowed: String,
+    },
+    /// The process that compiles did not do its work.
+    #[error(
+        "guard `{guard}` was not compiled, because the process that compiles failed: {message}; if that happens with \
+         this component alone, do not trust it"
+    )]
+    Compiler {
+        /// The guard's name in the configuration.
+        guard: String,
+        /// How it ended, and what it said.
+        message: String,
+    },
+}
+
+/// What compiling one guard may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompileLimit {
+    /// Bytes that the process can write to.
+    Memory,
+    /// Processor time.
+    Cpu,
+    /// Time.
+    Time,
+}
+
+impl CompileLimit {
+    /// The key of the box's configuration that raises it.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Memory => "compile_memory",
+            Self::Cpu | Self::Time => "compile_time",
+        }
+    }
+}
+
+impl fmt::Display for CompileLimit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Memory => "memory",
+            Self::Cpu => "processor time",
+            Self::Time => "time",
+        })
+    }
 }
 
 /// A guard gave no verdict. Never a decision by itself: policy turns it into an action.
@@ -153,7 +211,8 @@ pub struct Failure {
 }
 
 /// Why a guard gave no verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The guard's code trapped: unreachable, stack overflow, out of bounds, division by zero.
     Trap,

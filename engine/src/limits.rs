@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::ResourceLimiter;
 
 /// What one guard may use. Every limit holds for each call by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Wall-clock time for one call, everything included: waiting for a free instance, instantiating, copying the
     /// inference in, the guard's own work and its post-return function. A guard still running then is stopped, at most
@@ -95,14 +96,15 @@ impl Confines {
 
 impl ResourceLimiter for Confines {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // Beyond the memory's own maximum growth fails by itself, and is no matter of ours.
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
         let growth = desired.saturating_sub(current);
         let total = self.memory.saturating_add(growth);
         if total > self.memory_limit {
             self.refusal = Some(Refusal::Memory);
+            return Ok(false);
+        }
+        // Beyond the memory's own maximum growth fails by itself, and is no matter of ours. Looked at last: what the pool
+        // can hold counts as a maximum too, and is just the limit of the guard that may have most.
+        if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
         self.memory = total;
@@ -116,13 +118,13 @@ impl ResourceLimiter for Confines {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
         let growth = desired.saturating_sub(current);
         let total = self.table_elements.saturating_add(growth);
         if total > self.table_limit {
             self.refusal = Some(Refusal::Table);
+            return Ok(false);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
         self.table_elements = total;
@@ -140,10 +142,10 @@ impl ResourceLimiter for Confines {
     }
 
     fn tables(&self) -> usize {
-        crate::engine::TABLES_PER_GUARD
+        crate::pool::TABLES_PER_GUARD
     }
 
     fn memories(&self) -> usize {
-        crate::engine::MEMORIES_PER_GUARD
+        crate::pool::MEMORIES_PER_GUARD
     }
 }

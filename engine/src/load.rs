@@ -5,13 +5,13 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use crate::bindings::exports::picket::guard::validation as wit;
 use crate::cache::{Found, Name};
 use crate::call::Live;
+use crate::compile::{self, Job, Workplace};
 use crate::descriptor;
-use crate::engine::Inner;
+use crate::engine::{Inner, Profile};
 use crate::error::{Failure, LoadError};
-use crate::inspect::{self, DETECTION, STREAMING, VALIDATION, World};
+use crate::inspect::{STREAMING, World};
 use crate::limits::{Confines, Limits};
 use crate::settings::{Digest32, Settings, component_digest};
-use crate::snapshot::{self, Outcome};
 use crate::types::{Descriptor, Problem};
 
 /// How instances of a guard begin.
@@ -70,14 +70,14 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    fn world(self) -> &'static str {
+    pub(crate) fn world(self) -> &'static str {
         match self {
             Self::Validator => "validator",
             Self::Detector => "detector",
         }
     }
 
-    fn runtime(self, engine: &Inner) -> &wasmtime::Engine {
+    pub(crate) fn runtime(self, engine: &Inner) -> &wasmtime::Engine {
         match self {
             Self::Validator => &engine.pooled,
             Self::Detector => &engine.lasting,
@@ -128,7 +128,18 @@ pub(crate) fn prepare(
     let (compiled, cache) = match compiled {
         Some(compiled) => (compiled, cache),
         None => {
-            let (compiled, bytes) = compile(engine, role, guard, wasm, settings, limits)?;
+            let job = Job { role, guard, wasm, settings, limits };
+            let profile = engine.options.profile;
+            // Only a box compiles for a box: a trial with other settings has the guard's author before it.
+            let bytes = match &engine.options.compiler {
+                Some(process) if profile == Profile::Service => process.compile(engine, &job)?,
+                _ => {
+                    let (workshop, ticker) = (&engine.workshop, &engine.ticker);
+                    compile::here(&Workplace { workshop, ticker, target: runtime, profile }, &job)?
+                }
+            };
+            let compiled = Compiled::decode(runtime, &bytes)
+                .map_err(|message| LoadError::Compile { guard: guard.into(), message })?;
             let written = engine.cache.as_ref().map(|cache| cache.put(&name, &bytes));
             let cache = match written {
                 Some(Err(error)) => CacheUse::Unwritable(error.to_string()),
@@ -183,90 +194,18 @@ struct Compiled {
 }
 
 impl Compiled {
-    /// Layout: u8 1 (snapshot) or 2 (configured fresh), then u16 big-endian length and UTF-8 of the reason why there is
-    /// no snapshot (empty for none), then wasmtime's serialized component.
-    fn encode(start: Start, no_snapshot: Option<&str>, code: &[u8]) -> Vec<u8> {
-        let mut reason = no_snapshot.unwrap_or_default().to_owned();
-        crate::text::cut(&mut reason, 1024);
-        let mut out = Vec::with_capacity(code.len() + reason.len() + 3);
-        out.push(match start {
-            Start::Snapshot => 1,
-            Start::ConfiguredFresh => 2,
-        });
-        out.extend_from_slice(&u16::try_from(reason.len()).unwrap_or_default().to_be_bytes());
-        out.extend_from_slice(reason.as_bytes());
-        out.extend_from_slice(code);
-        out
-    }
-
-    /// `bytes` must come from [`Self::encode`], on this box: from the compiler, or from a cache file whose code was
-    /// verified.
+    /// `bytes` must come from [`compile`], on this box: from the compiler, or from a cache file whose code was verified.
     fn decode(runtime: &wasmtime::Engine, bytes: &[u8]) -> Result<Self, String> {
-        let ([start, high, low], rest) = bytes.split_first_chunk().ok_or("it is cut off")?;
-        let start = match start {
-            1 => Start::Snapshot,
-            2 => Start::ConfiguredFresh,
-            _ => return Err("it has an unknown form".into()),
-        };
-        let (reason, code) =
-            rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low]))).ok_or("it is cut off")?;
-        let reason = String::from_utf8_lossy(reason).into_owned();
+        let (start, no_snapshot, code) = compile::decode(bytes)?;
         // SAFETY: `deserialize` runs whatever code the bytes hold. These were made by this very crate from a component
-        // that wasmtime had validated and compiled: either a moment ago in this process, or by a process with this
-        // box's cache key, as the HMAC over them says, which was verified over this same copy in memory (nobody can
-        // exchange the file between the check and the use). Version, target and settings of the compiler are in the
-        // file's name and checked by wasmtime once more.
+        // that wasmtime had validated and compiled: a moment ago in this process, or in a child that is the program
+        // which whoever built this engine named, or by a process with this box's cache key, as the HMAC over them says,
+        // which was verified over this same copy in memory (nobody can exchange the file between the check and the
+        // use). Version, target and settings of the compiler are in the file's name and checked by wasmtime once more.
         let component =
             unsafe { Component::deserialize(runtime, code) }.map_err(|error| error.root_cause().to_string())?;
-        Ok(Self { component, start, no_snapshot: (!reason.is_empty()).then_some(reason), bytes: code.len() })
+        Ok(Self { component, start, no_snapshot, bytes: code.len() })
     }
-}
-
-fn compile(
-    engine: &Inner,
-    role: Role,
-    guard: &str,
-    wasm: &[u8],
-    settings: &Settings,
-    limits: &Limits,
-) -> Result<(Compiled, Vec<u8>), LoadError> {
-    check_component(role, guard, wasm)?;
-    let runtime = role.runtime(engine);
-    let precompile = |wasm: &[u8]| runtime.precompile_component(wasm);
-    let (start, no_snapshot, code) = match role {
-        // One instance lives as long as the detector: there is nothing to save by a snapshot.
-        Role::Detector => (Start::ConfiguredFresh, None, precompile(wasm)),
-        Role::Validator => match snapshot::take(engine, guard, wasm, settings, limits)? {
-            Outcome::Snapshot(snapshot) => (Start::Snapshot, None, precompile(&snapshot)),
-            Outcome::Unsupported(reason) => (Start::ConfiguredFresh, Some(reason), precompile(wasm)),
-        },
-    };
-    let refuse = |message| LoadError::Compile { guard: guard.into(), message };
-    let code = code.map_err(|error| refuse(error.root_cause().to_string()))?;
-    let bytes = Compiled::encode(start, no_snapshot.as_deref(), &code);
-    let compiled = Compiled::decode(runtime, &bytes).map_err(refuse)?;
-    Ok((compiled, bytes))
-}
-
-fn check_component(role: Role, guard: &str, wasm: &[u8]) -> Result<(), LoadError> {
-    let inspection =
-        inspect::survey(wasm).map_err(|error| LoadError::NotAComponent { guard: guard.into(), message: error.0 })?;
-    if !inspection.imports.is_empty() {
-        return Err(LoadError::Imports { guard: guard.into(), imports: inspection.imports });
-    }
-    let wanted = match role {
-        Role::Validator => VALIDATION,
-        Role::Detector => DETECTION,
-    };
-    if inspection.exports.iter().any(|export| export == wanted) {
-        return Ok(());
-    }
-    let message = match inspection.world {
-        Some(world) => format!("it has the world `{world}`; load it as one"),
-        None if inspection.exports.is_empty() => format!("it exports nothing; `{wanted}` is missing"),
-        None => format!("it exports {} and lacks `{wanted}`", inspection.exports.join(", ")),
-    };
-    Err(LoadError::World { guard: guard.into(), world: role.world(), message })
 }
 
 /// The world of a compiled validator.
@@ -328,11 +267,8 @@ pub(crate) fn start(
     pre: &InstancePre<Confines>,
     limits: &Limits,
 ) -> Result<Live, LoadError> {
-    Live::start(engine, pre, limits, limits.load_deadline).map_err(|failure| LoadError::Failed {
-        guard: guard.into(),
-        during: "instantiate",
-        failure,
-    })
+    Live::start(&engine.ticker, engine.options.profile, pre, limits, limits.load_deadline)
+        .map_err(|failure| LoadError::Failed { guard: guard.into(), during: "instantiate", failure })
 }
 
 /// Looks up the index of a function of an interface, once, so that calls need no names.

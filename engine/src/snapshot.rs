@@ -11,11 +11,10 @@ use wasmtime::component::{Component, ComponentNamedList, Lift, Linker, WasmList}
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use crate::call::{Live, Stage, failure, store};
-use crate::engine::{Inner, Profile};
+use crate::compile::{Job, Workplace};
+use crate::engine::Profile;
 use crate::error::LoadError;
-use crate::limits::Limits;
 use crate::load::configure;
-use crate::settings::Settings;
 
 /// What came of it.
 pub(crate) enum Outcome {
@@ -29,14 +28,10 @@ pub(crate) enum Outcome {
 ///
 /// # Errors
 /// When the guard fails or refuses its settings: nothing else would help it.
-pub(crate) fn take(
-    engine: &Inner,
-    guard: &str,
-    wasm: &[u8],
-    settings: &Settings,
-    limits: &Limits,
-) -> Result<Outcome, LoadError> {
-    if engine.options.profile == Profile::Contrast {
+pub(crate) fn take(place: &Workplace<'_>, job: &Job<'_>) -> Result<Outcome, LoadError> {
+    let Workplace { workshop, ticker, profile, .. } = *place;
+    let Job { guard, wasm, settings, limits, .. } = *job;
+    if profile == Profile::Contrast {
         return Ok(Outcome::Unsupported("the engine is told to take none".into()));
     }
     let wizer = wizer();
@@ -46,23 +41,23 @@ pub(crate) fn take(
         Err(reason) => return Ok(Outcome::Unsupported(reason)),
     };
     // The original may still compile: the instrumentation cannot read every memory.
-    let component = match Component::new(&engine.workshop, &instrumented) {
+    let component = match Component::new(workshop, &instrumented) {
         Ok(component) => component,
         Err(error) => return Ok(Outcome::Unsupported(error.root_cause().to_string())),
     };
     let failed = |failure| LoadError::Failed { guard: guard.into(), during: "instantiate", failure };
-    let pre = match Linker::new(&engine.workshop).instantiate_pre(&component) {
+    let pre = match Linker::new(workshop).instantiate_pre(&component) {
         Ok(pre) => pre,
         Err(error) => return Ok(Outcome::Unsupported(error.root_cause().to_string())),
     };
-    let _running = engine.ticker.running();
-    let mut store = store(engine, &engine.workshop, limits, limits.load_deadline);
+    let _running = ticker.running();
+    let mut store = store(ticker, profile, workshop, limits, limits.load_deadline);
     store.data_mut().allow_instrumentation();
     let instance = pre.instantiate(&mut store).map_err(|error| failed(failure(&error, store.data(), Stage::Start)))?;
     let mut live = Live { store, instance };
     configure(&mut live, guard, settings)?;
 
-    live.allow(engine, limits.load_deadline, usize::MAX);
+    live.allow(ticker, limits.load_deadline, usize::MAX);
     live.store.data_mut().allow_reading();
     let mut state = State { live, memories: Vec::new(), broken: None };
     let snapshot = shielded(|| {

@@ -82,7 +82,7 @@ impl Stream {
             return Err(Failure::new(Cause::Memory, "the stream is longer than the guard's limit `memory`"));
         }
         pushed.push_str(chunk);
-        self.live.allow(engine, inner.limits.deadline, inner.limits.answer_bytes);
+        self.live.allow(&engine.ticker, inner.limits.deadline, inner.limits.answer_bytes);
         let _running = engine.ticker.running();
         let (answer,) = self.live.call(&self.functions.func_push(), (chunk,))?;
         let count = answer.map_err(refused)?;
@@ -108,7 +108,7 @@ impl Stream {
         self.usable()?;
         let inner = &*self.guard.inner;
         let engine = &inner.engine.inner;
-        self.live.allow(engine, inner.limits.deadline, inner.limits.answer_bytes);
+        self.live.allow(&engine.ticker, inner.limits.deadline, inner.limits.answer_bytes);
         let _running = engine.ticker.running();
         let (answer,) = self.live.call(&self.functions.func_finish(), ())?;
         inner.judge.verdict(answer.map_err(refused)?, &self.inference)

@@ -179,7 +179,7 @@ impl Validator {
             Failure::new(Cause::Unavailable, "every instance was busy until its deadline; raise `instances`")
         })?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut live = Live::start(engine, &guard.pre, &guard.limits, left)?;
+        let mut live = Live::start(&engine.ticker, engine.options.profile, &guard.pre, &guard.limits, left)?;
         if guard.report.start == Start::ConfiguredFresh {
             self.configure(&mut live)?;
         }

@@ -48,7 +48,7 @@ impl<'a> Warm<'a> {
             .instance
             .get_typed_func::<(wit::Inference<'_>,), (Result<Verdict, String>,)>(&mut self.live.store, &guard.check)
             .map_err(|error| Failure::answer(error.to_string()))?;
-        self.live.allow(&guard.engine.inner, guard.limits.deadline, guard.limits.answer_bytes);
+        self.live.allow(&guard.engine.inner.ticker, guard.limits.deadline, guard.limits.answer_bytes);
         let live = &mut self.live;
         let started = Instant::now();
         let (answer,) = with_inference(inference, guard.descriptor.needs, |view| live.call(&function, (view,)))?;

@@ -25,9 +25,18 @@ pub(crate) struct Guard {
     pub(crate) post_check: String,
     /// What `cabi_realloc` does before it allocates.
     pub(crate) before_allocation: String,
+    /// Imports of the module, which the component satisfies by itself.
+    pub(crate) imports: String,
     /// Further fields of the module.
     pub(crate) fields: String,
 }
+
+/// A validator that has resources of its own, and so handles to lose.
+const HOARDING: &str = "package picket:hoarding;
+    world hoarding {
+        include picket:guard/validator@0.1.0;
+        export hoard: interface { resource thing { constructor(); } }
+    }";
 
 impl Default for Guard {
     /// Allows everything.
@@ -42,6 +51,7 @@ impl Default for Guard {
             check: format!("(i32.const {ANSWER})"),
             post_check: String::new(),
             before_allocation: String::new(),
+            imports: String::new(),
             fields: String::new(),
         }
     }
@@ -49,7 +59,8 @@ impl Default for Guard {
 
 impl Guard {
     pub(crate) fn module(&self) -> Vec<u8> {
-        let Self { world, memory, describe, configure, check, post_check, before_allocation, fields, .. } = self;
+        let Self { world, memory, describe, configure, check, post_check, before_allocation, imports, fields, .. } =
+            self;
         let interface = if *world == "detector" { "detection" } else { "validation" };
         let parameters = if *world == "detector" { "i32 i32 i32 i32" } else { "i32 i32" };
         let check = if *world == "detector" {
@@ -62,6 +73,7 @@ impl Guard {
         };
         let text = format!(
             "(module
+                {imports}
                 (memory (export \"memory\") {memory})
                 (global $next (mut i32) (i32.const 65536))
                 (func $realloc (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)
@@ -86,7 +98,10 @@ impl Guard {
         );
         let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let mut resolve = Resolve::default();
-        let package = resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/guard.wit")).unwrap().0;
+        let mut package = resolve.push_str("guard.wit", include_str!("../../../wit/guard.wit")).unwrap();
+        if *world == "hoarding" {
+            package = resolve.push_str("hoarding.wit", HOARDING).unwrap();
+        }
         let world = resolve.select_world(&[package], Some(world)).unwrap();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
         module

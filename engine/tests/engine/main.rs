@@ -3,6 +3,7 @@
 
 mod answers;
 mod cache;
+mod compiler;
 mod detector;
 mod edits;
 mod guard;

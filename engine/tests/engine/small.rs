@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use picket_engine::{Engine, EngineError, EngineOptions, Reservation};
+use picket_engine::{Cause, Engine, EngineOptions, Reservation};
 
 use crate::guard::Guard;
 use crate::{patient, text};
@@ -36,7 +36,7 @@ fn two_gigabytes_hold_a_small_pool_with_bounds_checks() {
     }
     let options = EngineOptions { instances: 4, streams: 1, max_memory: 32 << 20, ..EngineOptions::default() };
     let engine = Engine::new(options).unwrap();
-    assert_eq!(engine.reservation(), Reservation::Tight);
+    assert_eq!(engine.sizing().reservation, Reservation::Tight);
     let guard = engine.load_validator("test", &Guard::default().component(), "{}", patient()).unwrap();
     for _ in 0..20 {
         guard.check(&text("hello")).unwrap();
@@ -49,13 +49,55 @@ fn two_gigabytes_hold_a_small_pool_with_bounds_checks() {
     engine.load_detector("watch", &watch, "{}", b"", patient()).unwrap().status().unwrap();
 }
 
-#[test]
-fn a_pool_that_does_not_fit_is_refused_with_advice() {
-    if !in_child() {
-        return confined("a_pool_that_does_not_fit_is_refused_with_advice", 2 << 20);
+/// The engine comes up with less, says so, and its guards judge.
+#[track_caller]
+fn smaller(options: EngineOptions, reservation: Reservation, instances: u32) {
+    let max_memory = options.max_memory;
+    let engine = Engine::new(options).unwrap();
+    let sizing = engine.sizing();
+    assert_eq!((sizing.reservation, sizing.instances), (reservation, instances), "{sizing:?}");
+    let message = sizing.message().unwrap();
+    assert!(message.contains("2048 MiB") && message.contains("checks run at a time instead of 64"), "{message}");
+    let guard = engine.load_validator("test", &Guard::default().component(), "{}", patient()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..10).for_each(|_| drop(guard.check(&text("hello")).unwrap())));
+        }
+    });
+    // Limits hold there as anywhere: of memory, bounds and time.
+    let grow = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
+    for (check, cause) in [
+        (grow, Cause::Memory),
+        ("(i32.load (i32.const 900000))", Cause::Trap),
+        ("(loop $again (br $again)) unreachable", Cause::Deadline),
+    ] {
+        let guard = Guard { check: check.into(), ..Guard::default() }.component();
+        let limits = picket_engine::Limits {
+            memory: max_memory.min(8 << 20),
+            deadline: std::time::Duration::from_millis(200),
+            ..picket_engine::Limits::default()
+        };
+        let guard = engine.load_validator("bad", &guard, "{}", limits).unwrap();
+        for _ in 0..3 {
+            assert_eq!(guard.check(&text("hello")).unwrap_err().cause, cause, "{check}");
+        }
     }
-    let options = EngineOptions { instances: 64, max_memory: 256 << 20, ..EngineOptions::default() };
-    let error = Engine::new(options).err().unwrap();
-    assert!(matches!(error, EngineError::AddressSpace { instances: 64, .. }), "{error:?}");
-    assert!(error.to_string().contains("lower `instances` or `max_memory`"), "{error}");
+}
+
+#[test]
+fn a_pool_that_does_not_fit_gets_fewer_instances() {
+    if !in_child() {
+        return confined("a_pool_that_does_not_fit_gets_fewer_instances", 2 << 20);
+    }
+    let options = EngineOptions { instances: 64, max_memory: 32 << 20, ..EngineOptions::default() };
+    smaller(options, Reservation::Tight, 8);
+}
+
+#[test]
+fn where_no_pool_fits_each_check_makes_its_own_instance() {
+    if !in_child() {
+        return confined("where_no_pool_fits_each_check_makes_its_own_instance", 2 << 20);
+    }
+    let options = EngineOptions { instances: 64, max_memory: 1 << 30, ..EngineOptions::default() };
+    smaller(options, Reservation::OnDemand, 2);
 }

@@ -3,6 +3,7 @@
 use super::{Answer, Exit, GuardsArgs, Output, print};
 use crate::config::{Component, Config};
 use crate::evidence::{ControlClient, Evidence};
+use crate::guards::Memory;
 use crate::guards::cache::Cache;
 use crate::{keys, sync};
 use serde_json::json;
@@ -29,6 +30,7 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
         Look { what: "guards", result: guards(&config) },
         Look { what: "in force", result: in_force(&config) },
         Look { what: "components", result: components(&config) },
+        Look { what: "memory", result: memory(&config) },
         Look { what: "keys", result: key(&config) },
         Look { what: "ledger", result: ledger(&config) },
         Look { what: "sync", result: alarm(&config) },
@@ -57,20 +59,31 @@ pub(super) fn run(args: &Args, output: Output) -> Answer {
 
 /// Every component is read and loaded, with its settings, as the service would.
 fn guards(config: &Config) -> Result<String, String> {
-    use picket_engine::{Engine, EngineOptions};
-    let limits = config.guards.iter().map(|guard| guard.limits.memory);
-    let max_memory = limits.chain(config.detectors.iter().map(|d| d.limits.memory)).max().unwrap_or(32 << 20);
-    // A detector keeps its instance; the guards' are started one after the other.
-    let instances = u32::try_from(config.detectors.len()).unwrap_or(u32::MAX).saturating_add(4);
-    let engine = Engine::new(EngineOptions { instances, max_memory, ..EngineOptions::default() })
-        .map_err(|error| error.to_string())?;
+    use picket_engine::{CacheOptions, Engine};
+    // What the box has compiled already need not be compiled for this.
+    let cache = keys::existing_cache_key(&config.edge.data)
+        .map(|key| CacheOptions { folder: config.edge.data.join("cache"), key });
+    let options = crate::guards::engine_options(config, cache);
+    let engine = Engine::new(options).map_err(|error| error.to_string())?;
     let in_force = std::sync::Arc::<crate::pipeline::InForce>::default();
     crate::pipeline::load(config, &engine, in_force.clone(), None).map_err(|error| error.to_string())?;
     crate::detectors::load(config, &engine, &in_force, None).map_err(|error| error.to_string())?;
     if config.guards.is_empty() {
         return Err("there is no [[guard]] that is on: nothing is judged".into());
     }
-    Ok(format!("{} guards and {} detectors load", config.guards.len(), config.detectors.len()))
+    let sizing = engine.sizing().message().map(|message| format!("; {message}")).unwrap_or_default();
+    Ok(format!("{} guards and {} detectors load{sizing}", config.guards.len(), config.detectors.len()))
+}
+
+fn memory(config: &Config) -> Result<String, String> {
+    let memory = Memory::of(config);
+    let warnings = memory.warnings();
+    if !warnings.is_empty() {
+        return Err(warnings.join("; "));
+    }
+    let limit =
+        memory.limit.map_or_else(String::new, |limit| format!("; its control group may have {} MiB", limit >> 20));
+    Ok(format!("guards may have {} MiB, compiling one {} MiB{limit}", memory.guards >> 20, memory.compiling >> 20))
 }
 
 /// The policy of the running service, and guards that it does not ask.

@@ -154,6 +154,7 @@ pub fn main() -> ExitCode {
     };
     let output = Output { json: arguments.json };
     log_to_stderr();
+    crate::guards::compile_with_this_program();
     let answer = match &arguments.command {
         Command::Run(args) => run::run(args),
         Command::Reload(args) => reload::run(args, output),
@@ -196,11 +197,24 @@ pub(crate) fn print(line: impl std::fmt::Display) -> anyhow::Result<()> {
 }
 
 fn report(error: &anyhow::Error, output: Output) {
+    let error = in_words(error);
     if output.json {
-        eprintln!("{}", serde_json::json!({ "error": format!("{error:#}") }));
+        eprintln!("{}", serde_json::json!({ "error": error }));
     } else {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {error}");
     }
+}
+
+/// The error and its causes. One that has said already what its cause says is not followed by it.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut words, cause| {
+        let cause = cause.to_string();
+        if !words.contains(&cause) {
+            words += if words.is_empty() { "" } else { ": " };
+            words += &cause;
+        }
+        words
+    })
 }
 
 fn is_bad_input(error: &anyhow::Error) -> bool {

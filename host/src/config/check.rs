@@ -3,6 +3,7 @@
 mod auditor;
 mod breaker;
 mod candidate;
+mod edge;
 mod ledger;
 mod registry;
 mod signers;
@@ -22,7 +23,7 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let raw = parse(&place)?;
     let models = models(&place, &raw.models)?;
     let registries = registry::registries(&place, &raw.registries)?;
-    Ok(Config {
+    let config = Config {
         file: file.to_path_buf(),
         edge: edge(&place, &raw.edge)?,
         auditor: raw.auditor.as_ref().map(|auditor| auditor::auditor(&place, auditor)).transpose()?,
@@ -33,7 +34,9 @@ pub(super) fn check(file: &Path, text: &str) -> Result<Config, ConfigError> {
         registries,
         keep_fetched: true,
         models,
-    })
+    };
+    edge::two_instances(&place, &raw.edge, &config)?;
+    Ok(config)
 }
 
 /// The data folder alone. Whoever reads a ledger needs no guards, and no weights that may have gone away since.
@@ -218,7 +221,9 @@ fn edge(place: &Place, raw: &RawEdge) -> Result<Edge, ConfigError> {
         workers: place.number("edge.workers", raw.workers.as_ref(), 1..=256, processors)?,
         queue: place.number("edge.queue", raw.queue.as_ref(), 1..=65_536, 256)?,
         max_inference: place.held("edge.max_inference", raw.max_inference.as_ref(), 16 << 20)?,
-        guard_memory: place.bytes("edge.guard_memory", raw.guard_memory.as_ref(), 512 << 20)?,
+        guard_memory: edge::guard_memory(place, raw)?,
+        compile_memory: edge::compile_memory(place, raw)?,
+        compile_time: edge::compile_time(place, raw)?,
         witness: trust::witness(place, raw)?,
         watch_every: place.duration("edge.watch_every", raw.watch_every.as_ref(), Duration::from_secs(30))?,
     })

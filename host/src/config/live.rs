@@ -44,9 +44,21 @@ fn different<const N: usize>(pairs: [(&'static str, bool); N]) -> Vec<&'static s
 }
 
 fn edge(old: &Edge, new: &Edge) -> Vec<&'static str> {
-    // What is kept is decided for each inference, by the pipeline.
-    let Edge { id, data, listen, retention: _, workers, queue, max_inference, guard_memory, watch_every, witness } =
-        old;
+    // What is kept is decided for each inference, by the pipeline; how guards are compiled, by the engine.
+    let Edge {
+        id,
+        data,
+        listen,
+        retention: _,
+        workers,
+        queue,
+        max_inference,
+        guard_memory,
+        compile_memory: _,
+        compile_time: _,
+        watch_every,
+        witness,
+    } = old;
     different([
         ("edge.id", *id == new.id),
         ("edge.data", same_path(data, &new.data)),

@@ -64,8 +64,12 @@ pub struct Edge {
     pub queue: usize,
     /// Largest inference in bytes of JSON.
     pub max_inference: usize,
-    /// Most bytes of linear memory for all instances together.
-    pub guard_memory: u64,
+    /// Most bytes of linear memory for all instances together; none: the default, within what the control group allows.
+    pub guard_memory: Option<u64>,
+    /// Most memory for compiling one guard, in bytes; none: as with `guard_memory`.
+    pub compile_memory: Option<u64>,
+    /// Most processor time for compiling one guard.
+    pub compile_time: Duration,
     /// Pause between two looks at weights, prompts and features.
     pub watch_every: Duration,
     /// Where the newest checkpoint is put too, outside of the data folder.

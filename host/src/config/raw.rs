@@ -50,6 +50,12 @@ pub(super) struct RawEdge {
     pub max_inference: Option<Spanned<String>>,
     /// Most memory that all guard instances together may map at a time; two instances are always allowed. Default `512MiB`.
     pub guard_memory: Option<Spanned<String>>,
+    /// Most memory that the process which compiles one guard may use, `128MiB` to `64GiB`. Default `1GiB`. A guard that
+    /// needs more is refused.
+    pub compile_memory: Option<Spanned<String>>,
+    /// Most processor time for compiling one guard, its `configure` included, `1s` to `1h`. Default `2m`. A guard that
+    /// needs more is refused.
+    pub compile_time: Option<Spanned<String>>,
     /// How often weights, prompts and features are looked at for changes. Default `30s`.
     pub watch_every: Option<Spanned<String>>,
     /// A file outside of the data folder, best on another disk, for the newest checkpoint: a data folder that is older

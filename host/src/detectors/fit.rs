@@ -74,12 +74,10 @@ pub enum FitError {
 /// # Errors
 /// [`FitError`].
 pub fn fit(config: &Config, detector: &config::Detector, sample: &Path) -> Result<Fitted, FitError> {
-    let max_memory = config.guards.iter().map(|guard| guard.limits.memory).max().unwrap_or(0);
     // With the box's cache, when it has one, the guards need not be compiled for this.
     let cache = crate::keys::existing_cache_key(&config.edge.data)
         .map(|key| CacheOptions { folder: config.edge.data.join("cache"), key });
-    let max_memory = max_memory.max(detector.limits.memory);
-    let options = EngineOptions { instances: 4, max_memory, cache, ..EngineOptions::default() };
+    let options = EngineOptions { instances: 4, ..guards::engine_options(config, cache) };
     let engine = Engine::new(options)?;
     let pipeline = load(config, &engine, Arc::new(InForce::default()), None)?;
     let batch = rows(&pipeline, sample)?;

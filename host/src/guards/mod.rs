@@ -3,14 +3,19 @@
 //! Whatever is loaded, guard or detector, goes through [`admit`]: nothing else reads a component that is to run.
 
 pub mod cache;
+mod engine;
 mod fetch;
 mod grant;
+mod memory;
+mod read;
 mod revocation;
 mod standing;
 mod statement;
 mod trust;
 
+pub use engine::{compile_with_this_program, engine_options, notes};
 pub use grant::Granted;
+pub use memory::Memory;
 pub use revocation::{List, ListError};
 pub use standing::{Revocations, Standing};
 pub use statement::{HEADER, Statement, StatementError};
@@ -79,6 +84,23 @@ pub enum AdmitError {
         /// Why it could not be read.
         source: std::io::Error,
     },
+    /// The component is larger than any that is taken. It was not read to its end.
+    #[error(
+        "{}:{line}: guard `{guard}`: {component} has more than {} MiB, and no component may; leave debug information and \
+         data out of it",
+        config.display(),
+        MAX_COMPONENT >> 20
+    )]
+    TooLarge {
+        /// The configuration file.
+        config: PathBuf,
+        /// Line of the guard's table.
+        line: usize,
+        /// The guard's name in the configuration.
+        guard: String,
+        /// What was to be read.
+        component: Component,
+    },
     /// The trust policy does not let it in.
     #[error("{}:{line}: guard `{guard}`: {component}: {refusal}", config.display())]
     Refused {
@@ -114,6 +136,9 @@ pub enum AdmitError {
     List(#[from] ListError),
 }
 
+/// Largest component that is read, in bytes. Compiling takes time and memory in proportion.
+pub const MAX_COMPONENT: usize = 64 << 20;
+
 /// Reads the component of the guard or detector `name`, whose table begins at `line` of the configuration, and holds it
 /// against the trust policy. Nothing of it has been compiled or run when this returns.
 ///
@@ -123,7 +148,8 @@ pub fn admit(config: &Config, name: &str, line: usize, component: &Component) ->
     let place = Place { config: config.file.clone(), line, guard: name.to_owned(), component: component.clone() };
     let (bytes, signatures) = match component {
         Component::File(path) => {
-            let bytes = std::fs::read(path).map_err(|source| place.unreadable(source))?;
+            let bytes = read::bounded(path, MAX_COMPONENT).map_err(|source| place.unreadable(source))?;
+            let bytes = bytes.ok_or_else(|| place.too_large())?;
             let signatures = Signatures::beside(path).map_err(|(path, source)| AdmitError::Signature {
                 config: config.file.clone(),
                 line,
@@ -188,6 +214,11 @@ impl Place {
     fn unreadable(&self, source: std::io::Error) -> AdmitError {
         let Self { config, line, guard, component } = self.clone();
         AdmitError::Unreadable { config, line, guard, component, source }
+    }
+
+    fn too_large(&self) -> AdmitError {
+        let Self { config, line, guard, component } = self.clone();
+        AdmitError::TooLarge { config, line, guard, component }
     }
 
     fn refused(&self, refusal: Refusal) -> AdmitError {

@@ -15,7 +15,9 @@ pub(crate) fn edge(data: &Path) -> Edge {
         workers: 1,
         queue: 1,
         max_inference: 1 << 20,
-        guard_memory: 1 << 20,
+        guard_memory: None,
+        compile_memory: None,
+        compile_time: std::time::Duration::from_secs(120),
         watch_every: Duration::from_secs(60),
         witness: None,
     }

@@ -22,7 +22,7 @@ use crate::pipeline::{self, InForce, Pipeline, PipelineError};
 use crate::retention::{Keeper, Keeping};
 use crate::sequencer::{Opening, Sequencer, SequencerError, Writer};
 use indexing::Indexing;
-use picket_engine::{CacheOptions, Engine, EngineError, EngineOptions};
+use picket_engine::{CacheOptions, Engine, EngineError};
 use picket_ledger::note::VerifyingKey;
 use picket_ledger::receipt::CosignerKey;
 use picket_store::lookup::Lookup;
@@ -151,7 +151,10 @@ impl Service {
         };
         // Guards before the ledger: a configuration that does not load leaves no trace in it.
         let cache = keys.as_ref().map(|keys| CacheOptions { folder: data.join("cache"), key: keys.cache });
-        let engine = Engine::new(engine_options(config, cache.clone()))?;
+        let engine = Engine::new(guards::engine_options(config, cache.clone()))?;
+        for note in guards::notes(config, &engine) {
+            tracing::warn!("{note}");
+        }
         let revoked = guards::revoked(config).map_err(|error| PipelineError::Admit(error.into()))?;
         let in_force = Arc::new(InForce::new(revoked));
         let pipeline = pipeline::load(config, &engine, in_force.clone(), None)?;
@@ -260,13 +263,4 @@ impl Started {
 fn keeper(config: &Config, sequencer: &Sequencer) -> Keeper {
     let auditor = config.auditor.as_ref().and_then(|auditor| CosignerKey::parse(&auditor.key).ok());
     Keeper::new(sequencer.clone(), config.ledger.clone(), auditor, config.edge.data.join("ledger"))
-}
-
-fn engine_options(config: &Config, cache: Option<CacheOptions>) -> EngineOptions {
-    let limits = config.guards.iter().map(|guard| guard.limits).chain(config.detectors.iter().map(|d| d.limits));
-    let max_memory = limits.map(|limits| limits.memory).max().unwrap_or(32 << 20);
-    let watched = config.detectors.len() * config.models.len().max(1);
-    let wanted = u32::try_from(config.edge.workers + watched + 1).unwrap_or(u32::MAX);
-    let affordable = u32::try_from(config.edge.guard_memory / max_memory).unwrap_or(u32::MAX);
-    EngineOptions { instances: wanted.min(affordable).max(2), max_memory, cache, ..EngineOptions::default() }
 }

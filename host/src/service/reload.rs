@@ -3,9 +3,10 @@
 //! One at a time. Until the pipeline is exchanged nothing has changed, so whatever is refused leaves what was in force.
 //! Inferences that came before the exchange are judged to their end by the guards that were in force then.
 
-use super::{Edge, engine_options};
+use super::Edge;
 use crate::config::{self, Config, ConfigError, Unsigned};
 use crate::detectors;
+use crate::guards;
 use crate::pipeline::{self, Changes, InForce, Pipeline, PipelineError, Previous, WarmUpError};
 use crate::sequencer::{Sequencer, SequencerError};
 use crossbeam_channel::Sender;
@@ -273,11 +274,13 @@ impl Reloader {
         Ok(config)
     }
 
-    /// The engine that runs, if its pool holds what the guards ask for; else another one, to which all guards move.
+    /// The engine that runs, if its pool holds what the guards ask for, and it compiles as configured; else another one, to which all guards move.
     fn engine(&self, now: &Now, config: &Config) -> Result<Engine, ReloadError> {
-        let wanted = engine_options(config, self.cache.clone());
+        let wanted = guards::engine_options(config, self.cache.clone());
         let has = now.engine.options();
-        if wanted.max_memory <= has.max_memory && wanted.instances <= has.instances {
+        let holds = wanted.max_memory <= has.max_memory && wanted.instances <= has.instances;
+        // The limits of compiling are the engine's.
+        if holds && wanted.compiler == has.compiler {
             return Ok(now.engine.clone());
         }
         Engine::new(wanted).map_err(|source| ReloadError::Engine { file: config.file.clone(), source })

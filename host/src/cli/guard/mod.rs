@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod compile;
 mod describe;
 mod inspect;
 mod keygen;
@@ -34,6 +35,9 @@ pub(super) enum Command {
     Push(push::Args),
     /// Try a guard on cases: what it is to say, and that it always says the same.
     Test(test::Args),
+    /// Compile one guard for the process that started this one.
+    #[command(hide = true)]
+    Compile,
 }
 
 pub(super) fn run(command: &Command, output: Output) -> Answer {
@@ -47,5 +51,6 @@ pub(super) fn run(command: &Command, output: Output) -> Answer {
         Command::Pull(args) => pull::run(args, output),
         Command::Push(args) => push::run(args, output),
         Command::Test(args) => test::run(args, output),
+        Command::Compile => compile::run(),
     }
 }
