@@ -13,7 +13,7 @@ pub(crate) mod units;
 pub use cosign::CosignKey;
 pub(crate) use live::restart_keys;
 pub use trust::{Key, Rule, Trust, TrustedKey, Unsigned};
-pub(crate) use units::duration;
+pub(crate) use units::{bytes, duration};
 
 use crate::oci::{Access, Pinned};
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@
 //! crate-type = ["cdylib", "rlib"]
 //! ```
 //!
-//! This is a whole guard, which `cargo xtask guards` turns into a component:
+//! This is a whole guard, which `picket guard build` turns into a component:
 //!
 //! ```
 //! use picket_sdk::prelude::*;
@@ -73,7 +73,7 @@
 //! # What a guard must keep to
 //!
 //! - **It imports nothing.** `wasm32-unknown-unknown` has no clock, no files, no randomness: `SystemTime::now` panics,
-//!   and a crate that pulls in `getrandom` with a JavaScript backend gives a component that `cargo xtask guards`
+//!   and a crate that pulls in `getrandom` with a JavaScript backend gives a component that `picket guard build`
 //!   refuses.
 //! - **It is a function of settings and inference.** Every check starts from the memory that `configure` left. `HashMap`
 //!   is allowed inside: without randomness its seeds derive from addresses, which are the same each time. Where the

@@ -19,6 +19,8 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("xtask", &[], &[]),
     // Benchmarks, outside of the workspace.
     ("picket-peers", &["picket-store"], &[]),
+    // Outside of the workspace: writes the C bindings of the template.
+    ("picket-c-bindings", &[], &[]),
     // Stands beside the workspace, with libFuzzer.
     ("picket-fuzz", &["picket-ledger"], &[]),
     ("picket-fuzz-guards", &["picket-engine"], &[]),

@@ -1,11 +1,13 @@
 //! `picket guard`: work on guards.
 
 mod bench;
+mod build;
 mod compare;
 mod compile;
 mod describe;
 mod inspect;
 mod keygen;
+mod new;
 mod pull;
 mod push;
 mod registry;
@@ -21,6 +23,10 @@ pub(super) enum Command {
     Compare(compare::Args),
     /// Measure what a check costs, and compare with a baseline.
     Bench(bench::Args),
+    /// Make a folder with a guard that builds, passes its cases and can be changed into yours.
+    New(new::Args),
+    /// Build the guard of a folder into a component.
+    Build(build::Args),
     /// Show what a component is: world, imports, exports, sizes, digest, limits, signers, rules, settings.
     Inspect(inspect::Args),
     /// Make a key to sign guards with, and print its public key.
@@ -44,6 +50,8 @@ pub(super) fn run(command: &Command, output: Output) -> Answer {
     match command {
         Command::Compare(args) => compare::run(args, output),
         Command::Bench(args) => bench::run(args, output),
+        Command::New(args) => new::run(args, output),
+        Command::Build(args) => build::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),
         Command::Keygen(args) => keygen::run(args, output),
         Command::Sign(args) => sign::run(args, output),
