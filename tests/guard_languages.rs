@@ -15,10 +15,8 @@ use support::{Place, Ran};
 
 /// Folders that hold commands: those of PICKET_LANGUAGES first.
 fn path() -> OsString {
-    let tools = std::env::var_os("PICKET_LANGUAGES").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/languages"),
-        |folder| PathBuf::from(folder),
-    );
+    let tools = std::env::var_os("PICKET_LANGUAGES")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/languages"), PathBuf::from);
     let own = [tools.join("npm/node_modules/.bin"), tools.join("venv/bin")];
     let system = std::env::var_os("PATH").unwrap_or_default();
     std::env::join_paths(own.into_iter().chain(std::env::split_paths(&system))).unwrap()
