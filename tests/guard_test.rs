@@ -315,3 +315,49 @@ fn inspect_shows_what_a_guard_says_of_itself_and_runs_nothing_when_told() {
     place.write("g.wasm.sig", "no note");
     prints(&place.picket(&["guard", "inspect", "g.wasm"]).expect(0), &["no signed note"]);
 }
+
+#[test]
+fn update_writes_what_the_guard_says_and_leaves_the_rest_alone() {
+    let cases = r#"# A comment that stays.
+[[case]]
+name = "nothing yet" # and this one
+text = "Write to jo@example.org."
+
+# Before the second.
+[[case]]
+name = "wrong in one line"
+text = "nothing"
+expect = { decision = "block" } # a remark
+
+[[case]]
+name = "wrong with a head"
+text = "Card 4111 1111 1111 1111."
+[case.expect]
+decision = "allow"
+
+[[case]]
+name = "right"
+text = "nothing"
+expect = {   decision="allow" }
+
+[[case]]
+name = "settings"
+settings = { action = "burn" }
+text = "a"
+expect = { decision = "allow" }
+"#;
+    let place = place();
+    let ran = test(&place, "pii", cases, &["--update"]).expect(0);
+    prints(&ran, &["updated nothing yet", "ok      right", "- expect = { decision = \"block\" }"]);
+    let renewed = std::fs::read_to_string(place.path("cases.toml")).unwrap();
+    for kept in
+        ["# A comment that stays.", "# and this one", "# Before the second.", "# a remark", "{   decision=\"allow\" }"]
+    {
+        assert!(renewed.contains(kept), "{kept}: {renewed}");
+    }
+    let ran = test(&place, "pii", &renewed, &["--update"]).expect(0);
+    prints(&ran, &["5 ok, 0 failed"]);
+    assert_eq!(std::fs::read_to_string(place.path("cases.toml")).unwrap(), renewed);
+    assert!(!ran.stdout.contains("updated"), "{}", ran.stdout);
+    assert!(renewed.contains("output = \"Write to [EMAIL].\""), "{renewed}");
+}

@@ -21,6 +21,7 @@ const PATIENT: Duration = Duration::from_secs(2);
 /// The cases of one file.
 pub(super) struct Cases {
     pub(super) file: PathBuf,
+    pub(super) text: String,
     pub(super) limits: Limits,
     pub(super) cases: Vec<Case>,
 }
@@ -34,6 +35,8 @@ pub(super) struct Case {
     pub(super) inference: Option<Inference>,
     /// Absent until it is written.
     pub(super) expect: Option<Expect>,
+    /// Bytes of the file where that stands.
+    pub(super) expect_at: Option<Range<usize>>,
 }
 
 /// What is to come of a case.
@@ -168,7 +171,7 @@ impl Cases {
             }
             cases.push(case(&Place { case: Some(&name), ..place }, &span, raw, &settings)?);
         }
-        Ok(Self { file: file.to_owned(), limits, cases })
+        Ok(Self { file: file.to_owned(), text: text.to_owned(), limits, cases })
     }
 }
 
@@ -225,6 +228,7 @@ pub(in crate::cli::guard) fn default_limits(declared: Option<&Declared>) -> Limi
 }
 
 fn case(place: &Place, span: &Range<usize>, raw: RawCase, settings: &str) -> Result<Case, BadCases> {
+    let expect_at = raw.expect.as_ref().map(Spanned::span);
     let expect = raw.expect.map(|expect| self::expect(place, expect)).transpose()?;
     let refused = matches!(expect, Some(Expect::Problems(_)));
     let mut inference = match (raw.text, raw.json, raw.inference) {
@@ -262,6 +266,7 @@ fn case(place: &Place, span: &Range<usize>, raw: RawCase, settings: &str) -> Res
         settings: raw.settings.as_ref().map_or(Ok(settings.to_owned()), |it| place.json_text("settings", it))?,
         inference,
         expect,
+        expect_at,
     })
 }
 

@@ -6,6 +6,7 @@ use picket_engine::{
     verdict_bytes,
 };
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Loads the guard once for each of its settings.
 pub(super) struct Judges<'a> {
@@ -44,14 +45,17 @@ impl<'a> Judges<'a> {
     pub(super) fn pair(&mut self, settings: &str, limits: &Limits) -> Result<Result<&Pair, &LoadError>, EngineError> {
         let key = (limits.memory, limits.deadline.as_millis(), limits.answer_bytes, limits.findings);
         let key = (settings.to_owned(), key);
-        if !self.loaded.contains_key(&key) {
-            if !self.engines.contains_key(&limits.memory) {
-                self.engines.insert(limits.memory, Engines::new(limits)?);
+        let loaded = match self.loaded.entry(key) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => {
+                let engines = match self.engines.entry(limits.memory) {
+                    Entry::Occupied(engines) => engines.into_mut(),
+                    Entry::Vacant(place) => place.insert(Engines::new(limits)?),
+                };
+                place.insert(engines.load(self.name, self.wasm, settings, limits))
             }
-            let loaded = self.engines[&limits.memory].load(self.name, self.wasm, settings, limits);
-            self.loaded.insert(key.clone(), loaded);
-        }
-        Ok(self.loaded[&key].as_ref())
+        };
+        Ok((*loaded).as_ref())
     }
 }
 

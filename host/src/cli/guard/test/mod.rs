@@ -3,6 +3,7 @@
 //! It runs a component in the sandbox without asking the trust policy: what it says here decides about nothing.
 
 pub(in crate::cli::guard) mod cases;
+mod diff;
 mod difference;
 mod generate;
 mod judges;
@@ -11,11 +12,12 @@ mod raw;
 mod report;
 mod show;
 mod to_json;
+mod update;
 
 pub(in crate::cli::guard) use cases::default_limits as limits_of;
 pub(in crate::cli::guard) use judges::options;
 
-use crate::cli::{Answer, BadInput, Output};
+use crate::cli::{Answer, BadInput, Output, print};
 use anyhow::Context as _;
 use cases::{Case, Cases, Expect};
 use judges::Judges;
@@ -23,6 +25,7 @@ use picket_engine::{Descriptor, Inspection, Limits, World};
 use report::{Coverage, Report, Tried};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use update::{Got, Update};
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {
@@ -32,6 +35,9 @@ pub(in crate::cli) struct Args {
     /// or else in the working folder.
     #[arg(long, value_name = "FILE")]
     cases: Vec<PathBuf>,
+    /// Write what the guard says now as what is expected of it, and show what has changed in the file.
+    #[arg(long)]
+    update: bool,
     /// Fail when fewer of the guard's rules than this are expected by a case.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     min_coverage: Option<u8>,
@@ -61,13 +67,18 @@ pub(in crate::cli::guard) fn run(args: &Args, output: Output) -> Answer {
     let mut tried = Vec::new();
     for file in &files {
         let cases = read(file, &inspection)?;
-        for case in &cases.cases {
-            let result = judge(&mut judges, &cases, case, &mut rules)?;
+        let mut update = Update::default();
+        for (index, case) in cases.cases.iter().enumerate() {
+            let noted = args.update.then_some((index, &mut update));
+            let result = judge(&mut judges, &cases, case, &mut rules, noted)?;
             report.case(&cases, case, &result)?;
             let with = (case.settings.clone(), cases.limits);
             if !matches!(case.expect, Some(Expect::Problems(_))) && !tried.contains(&with) {
                 tried.push(with);
             }
+        }
+        if let Some(text) = update.text(&cases.text) {
+            write(&cases, &text, &inspection, output)?;
         }
     }
     if files.is_empty() {
@@ -177,6 +188,21 @@ impl Rules {
     }
 }
 
+/// Writes the renewed file, once it is known to be one.
+fn write(cases: &Cases, text: &str, inspection: &Inspection, output: Output) -> anyhow::Result<()> {
+    let file = cases.file.display();
+    Cases::parse(&cases.file, text, inspection.declared.as_ref())
+        .map_err(|error| BadInput(format!("--update cannot write into this file as it is written: {error}")))?;
+    std::fs::write(&cases.file, text).with_context(|| file.to_string())?;
+    if !output.json {
+        print(format_args!("{file}:"))?;
+        for line in diff::lines(&cases.text, text) {
+            print(format_args!("  {}", crate::cli::text::clean(&line)))?;
+        }
+    }
+    Ok(())
+}
+
 /// Tries random inferences with these settings. Settings that do not load have been told with their case.
 fn properties(
     judges: &mut Judges,
@@ -199,11 +225,29 @@ fn properties(
 }
 
 /// Tries one case.
-fn judge(judges: &mut Judges, cases: &Cases, case: &Case, rules: &mut Rules) -> anyhow::Result<Tried> {
+fn judge(
+    judges: &mut Judges,
+    cases: &Cases,
+    case: &Case,
+    rules: &mut Rules,
+    update: Option<(usize, &mut Update)>,
+) -> anyhow::Result<Tried> {
+    let noted = |mut tried: Tried, got: &Got| {
+        if let Some((index, update)) = update.filter(|_| !tried.differences.is_empty() && tried.unstable.is_none()) {
+            match update.note(cases, index, case, got) {
+                Ok(()) => (tried.differences, tried.updated) = (Vec::new(), true),
+                Err(why) => tried.differences.push(format!("not updated: {why}")),
+            }
+        }
+        tried
+    };
     rules.expects(case.expect.as_ref());
     let pair = match judges.pair(&case.settings, &cases.limits)? {
         Ok(pair) => pair,
-        Err(error) => return Ok(Tried::refused(difference::of_load(case.expect.as_ref(), error))),
+        Err(error) => {
+            let tried = Tried::refused(difference::of_load(case.expect.as_ref(), error));
+            return Ok(noted(tried, &Got::Refused(error)));
+        }
     };
     rules.declares(pair.service.descriptor());
     let Some(inference) = &case.inference else {
@@ -214,5 +258,7 @@ fn judge(judges: &mut Judges, cases: &Cases, case: &Case, rules: &mut Rules) -> 
         Some(expect) => difference::of_outcome(expect, &judged.outcome, inference),
         None => vec![format!("expects nothing; {}", report::got(&judged.outcome))],
     };
-    Ok(Tried { differences, unstable: judged.unstable, outcome: Some(judged.outcome) })
+    let tried = Tried { differences, unstable: judged.unstable, updated: false, outcome: None };
+    let tried = noted(tried, &Got::Outcome(&judged.outcome, inference));
+    Ok(Tried { outcome: Some(judged.outcome), ..tried })
 }

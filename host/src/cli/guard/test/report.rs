@@ -14,13 +14,15 @@ pub(super) struct Tried {
     pub(super) differences: Vec<String>,
     /// The guard does not say the same each time.
     pub(super) unstable: Option<String>,
+    /// Another expectation has been written.
+    pub(super) updated: bool,
     /// What it said; nothing where it was not loaded.
     pub(super) outcome: Option<Result<Verdict, Failure>>,
 }
 
 impl Tried {
     pub(super) fn refused(differences: Vec<String>) -> Self {
-        Self { differences, unstable: None, outcome: None }
+        Self { differences, unstable: None, updated: false, outcome: None }
     }
 
     pub(super) fn is_good(&self) -> bool {
@@ -85,13 +87,14 @@ impl Report {
         let file = cases.file.display();
         if self.output.json {
             self.cases.push(json!({
-                "name": case.name, "file": file.to_string(), "line": case.line, "ok": good,
+                "name": case.name, "file": file.to_string(), "line": case.line, "ok": good, "updated": result.updated,
                 "deterministic": result.unstable.is_none(),
                 "decision": decision(result), "failure": failure(result),
                 "differences": result.lines().collect::<Vec<_>>(),
             }));
         } else if good {
-            print(format_args!("ok      {}", clean(&case.name)))?;
+            let word = if result.updated { "updated" } else { "ok     " };
+            print(format_args!("{word} {}", clean(&case.name)))?;
         } else {
             print(format_args!("FAILED  {}  ({file}:{})", clean(&case.name), case.line))?;
             for line in result.lines() {
