@@ -1,28 +1,27 @@
 //! What a guard says of itself, before anybody has settings for it.
 
-use wasmtime::component::{Component, Linker};
-
 use crate::bindings::exports::picket::guard::detection;
+use crate::compile::Job;
 use crate::engine::{Engine, Inner};
 use crate::error::LoadError;
 use crate::inspect::{self, DETECTION, VALIDATION, World};
 use crate::limits::Limits;
 use crate::load::{self, Role};
+use crate::settings::Settings;
 use crate::types::Descriptor;
 
 impl Engine {
     /// Instantiates `wasm`, asks it to `describe` itself, and forgets it: it is not configured, and no inference reaches
-    /// it. `name` is for messages. Takes as long as compiling without optimization.
+    /// it. `name` is for messages. Takes as long as a load without a cache.
     ///
     /// # Errors
     /// See [`LoadError`].
     pub fn describe(&self, name: &str, wasm: &[u8], limits: Limits) -> Result<(World, Descriptor), LoadError> {
         let engine = &*self.inner;
         let role = role(engine, name, wasm)?;
-        let broken =
-            |error: wasmtime::Error| LoadError::Compile { guard: name.into(), message: error.root_cause().to_string() };
-        let component = Component::new(&engine.workshop, wasm).map_err(broken)?;
-        let pre = Linker::new(&engine.workshop).instantiate_pre(&component).map_err(broken)?;
+        let settings = Settings::none();
+        let job = Job { role, guard: name, wasm, settings: &settings, limits: &limits, plain: true };
+        let pre = load::ready(role.runtime(engine), name, &load::native(engine, &job)?)?;
         let _running = engine.ticker.running();
         let mut live = load::start(engine, name, &pre, &limits)?;
         let (world, answer) = match role {

@@ -128,16 +128,7 @@ pub(crate) fn prepare(
     let (compiled, cache) = match compiled {
         Some(compiled) => (compiled, cache),
         None => {
-            let job = Job { role, guard, wasm, settings, limits };
-            let profile = engine.options.profile;
-            // Only a box compiles for a box: a trial with other settings has the guard's author before it.
-            let bytes = match &engine.options.compiler {
-                Some(process) if profile == Profile::Service => process.compile(engine, &job)?,
-                _ => {
-                    let (workshop, ticker) = (&engine.workshop, &engine.ticker);
-                    compile::here(&Workplace { workshop, ticker, target: runtime, profile }, &job)?
-                }
-            };
+            let bytes = native(engine, &Job { role, guard, wasm, settings, limits, plain: false })?;
             let compiled = Compiled::decode(runtime, &bytes)
                 .map_err(|message| LoadError::Compile { guard: guard.into(), message })?;
             let written = engine.cache.as_ref().map(|cache| cache.put(&name, &bytes));
@@ -148,9 +139,7 @@ pub(crate) fn prepare(
             (compiled, cache)
         }
     };
-    let pre = Linker::new(runtime)
-        .instantiate_pre(&compiled.component)
-        .map_err(|error| LoadError::Compile { guard: guard.into(), message: error.root_cause().to_string() })?;
+    let pre = linked(runtime, guard, &compiled.component)?;
     Ok(Prepared {
         pre,
         report: LoadReport {
@@ -162,6 +151,33 @@ pub(crate) fn prepare(
         },
         component_digest: digest,
     })
+}
+
+/// A component that imports nothing, ready to be instantiated.
+fn linked(runtime: &wasmtime::Engine, guard: &str, component: &Component) -> Result<InstancePre<Confines>, LoadError> {
+    Linker::new(runtime)
+        .instantiate_pre(component)
+        .map_err(|error| LoadError::Compile { guard: guard.into(), message: error.root_cause().to_string() })
+}
+
+/// What `bytes`, which [`native`] gave for `runtime`, are the code of.
+pub(crate) fn ready(runtime: &wasmtime::Engine, guard: &str, bytes: &[u8]) -> Result<InstancePre<Confines>, LoadError> {
+    let decoded =
+        Compiled::decode(runtime, bytes).map_err(|message| LoadError::Compile { guard: guard.into(), message })?;
+    linked(runtime, guard, &decoded.component)
+}
+
+/// Has `job` compiled for the engine of its role, in a process of its own where there is one for that.
+pub(crate) fn native(engine: &Inner, job: &Job<'_>) -> Result<Vec<u8>, LoadError> {
+    let profile = engine.options.profile;
+    match &engine.options.compiler {
+        // Only a box compiles for a box: a trial with other settings has the guard's author before it.
+        Some(process) if profile == Profile::Service => process.compile(engine, job),
+        _ => {
+            let (workshop, ticker, target) = (&engine.workshop, &engine.ticker, job.role.runtime(engine));
+            compile::here(&Workplace { workshop, ticker, target, profile }, job)
+        }
+    }
 }
 
 fn check_limits(engine: &Inner, guard: &str, limits: &Limits) -> Result<(), LoadError> {

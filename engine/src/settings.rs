@@ -16,6 +16,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Those of a guard that is not configured.
+    pub(crate) fn none() -> Self {
+        Self { text: "{}".into(), digest: sha256(b"{}") }
+    }
+
     pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let mut canonical = String::with_capacity(text.len());
         write(&serde_json::from_str(text)?, &mut canonical);

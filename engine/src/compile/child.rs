@@ -114,7 +114,14 @@ fn answer(header: &Header, wasm: &[u8]) -> Result<Result<Vec<u8>, Refusal>, Comp
         Err(error) => return Err(CompilerError::Conversation(error.into())),
     };
     let place = Workplace { workshop: &workshop, ticker: &ticker, target: &target, profile: options.profile };
-    let job = Job { role: header.role(), guard: &header.guard, wasm, settings: &settings, limits: &header.limits };
+    let job = Job {
+        role: header.role(),
+        guard: &header.guard,
+        wasm,
+        settings: &settings,
+        limits: &header.limits,
+        plain: header.plain,
+    };
     Ok(here(&place, &job).map_err(Refusal::from))
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Job<'a> {
     pub(crate) wasm: &'a [u8],
     pub(crate) settings: &'a Settings,
     pub(crate) limits: &'a Limits,
+    /// Only compiled, never configured: to be asked what it is.
+    pub(crate) plain: bool,
 }
 
 /// What compiling takes.
@@ -54,6 +56,7 @@ pub(crate) fn here(place: &Workplace<'_>, job: &Job<'_>) -> Result<Vec<u8>, Load
     let (start, no_snapshot, code) = match job.role {
         // One instance lives as long as the detector: there is nothing to save by a snapshot.
         Role::Detector => (Start::ConfiguredFresh, None, precompile(job.wasm)),
+        Role::Validator if job.plain => (Start::ConfiguredFresh, None, precompile(job.wasm)),
         Role::Validator => match snapshot::take(place, job)? {
             Outcome::Snapshot(snapshot) => (Start::Snapshot, None, precompile(&snapshot)),
             Outcome::Unsupported(reason) => (Start::ConfiguredFresh, Some(reason), precompile(job.wasm)),

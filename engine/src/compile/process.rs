@@ -44,6 +44,7 @@ impl CompilerProcess {
         let allowance = Allowance { memory: self.memory, cpu_seconds: seconds(self.cpu) };
         let header = Header {
             detector: job.role == Role::Detector,
+            plain: job.plain,
             guard: job.guard.into(),
             settings: job.settings.text.clone(),
             limits: *job.limits,

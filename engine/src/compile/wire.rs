@@ -33,6 +33,8 @@ const MAX_CODE: u64 = 1 << 30;
 #[serde(deny_unknown_fields)]
 pub(super) struct Header {
     pub(super) detector: bool,
+    /// Without `configure`.
+    pub(super) plain: bool,
     pub(super) guard: String,
     pub(super) settings: String,
     pub(super) limits: Limits,
@@ -226,6 +228,7 @@ mod tests {
     fn header() -> Header {
         Header {
             detector: false,
+            plain: false,
             guard: "g".into(),
             settings: "{}".into(),
             limits: Limits::default(),

@@ -14,6 +14,10 @@ static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 /// Arguments under which the program compiles.
 const ARGUMENTS: [&str; 2] = ["guard", "compile"];
 
+/// What a tool's compiler may use: a box's defaults.
+const TOOL_MEMORY: u64 = 1 << 30;
+const TOOL_TIME: Duration = Duration::from_secs(120);
+
 /// From now on every engine of this process has guards compiled by this very program in a process of its own. For the
 /// program itself; whoever uses the library from another one compiles in its own process.
 pub fn compile_with_this_program() {
@@ -54,6 +58,17 @@ pub fn engine_options(config: &Config, cache: Option<CacheOptions>) -> EngineOpt
     }
 }
 
+/// Options for a tool's engine, which works on one guard that may be anybody's: compiled under the limits that a box has
+/// by default.
+#[must_use]
+pub fn tool_options() -> EngineOptions {
+    EngineOptions {
+        max_component: MAX_COMPONENT,
+        compiler: confined(TOOL_MEMORY, TOOL_TIME),
+        ..EngineOptions::default()
+    }
+}
+
 /// What the operator should know of how `engine` came out: a sentence each.
 #[must_use]
 pub fn notes(config: &Config, engine: &Engine) -> Vec<String> {
@@ -61,13 +76,16 @@ pub fn notes(config: &Config, engine: &Engine) -> Vec<String> {
 }
 
 fn compiler(config: &Config, memory: u64) -> Option<CompilerProcess> {
-    let edge = &config.edge;
+    confined(memory, config.edge.compile_time)
+}
+
+fn confined(memory: u64, cpu: Duration) -> Option<CompilerProcess> {
     Some(CompilerProcess {
         program: PROGRAM.get()?.clone(),
         arguments: ARGUMENTS.map(str::to_owned).to_vec(),
         memory,
-        cpu: edge.compile_time,
+        cpu,
         // A busy machine gives it half of a processor at least, or is in no state to load a guard.
-        wall: edge.compile_time * 2 + Duration::from_secs(10),
+        wall: cpu * 2 + Duration::from_secs(10),
     })
 }

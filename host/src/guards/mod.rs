@@ -13,9 +13,10 @@ mod standing;
 mod statement;
 mod trust;
 
-pub use engine::{compile_with_this_program, engine_options, notes};
+pub use engine::{compile_with_this_program, engine_options, notes, tool_options};
 pub use grant::Granted;
 pub use memory::Memory;
+pub(crate) use read::bounded;
 pub use revocation::{List, ListError};
 pub use standing::{Revocations, Standing};
 pub use statement::{HEADER, Statement, StatementError};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The contents of `path`; `None` when there are more than `most` bytes. What the file's length says is not believed:
 /// a device has none, and a file may grow meanwhile.
-pub(super) fn bounded(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn bounded(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
     // Before it is opened: opening a pipe waits for whoever writes into it.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));

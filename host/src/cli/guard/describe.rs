@@ -1,6 +1,7 @@
 //! What a component says of itself, for commands that have no configuration for it.
 
 use crate::cli::BadInput;
+use crate::guards;
 use picket_engine::{Declared, Descriptor, Engine, EngineOptions, Limits, World};
 use std::path::Path;
 
@@ -8,7 +9,9 @@ use std::path::Path;
 const MAX_MEMORY: u64 = 1 << 30;
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, BadInput> {
-    std::fs::read(path).map_err(|error| BadInput(format!("{}: {error}", path.display())))
+    let refuse = |what: String| BadInput(format!("{}: {what}", path.display()));
+    let read = guards::bounded(path, guards::MAX_COMPONENT).map_err(|error| refuse(error.to_string()))?;
+    read.ok_or_else(|| refuse(format!("it has more than {} bytes, the most that are loaded", guards::MAX_COMPONENT)))
 }
 
 /// Loads the component under the limits that it declares, or the default ones, and asks it.
@@ -16,7 +19,7 @@ pub(super) fn describe(path: &Path, wasm: &[u8]) -> anyhow::Result<(World, Descr
     let declared = Declared::read(wasm).ok().flatten().unwrap_or_default();
     let default = Limits::default();
     let memory = declared.memory_bytes.unwrap_or(default.memory).clamp(default.memory, MAX_MEMORY);
-    let engine = Engine::new(EngineOptions { instances: 2, max_memory: memory, ..EngineOptions::default() })?;
+    let engine = Engine::new(EngineOptions { instances: 2, max_memory: memory, ..guards::tool_options() })?;
     let limits = Limits { memory, ..default };
     let described = engine.describe(&path.display().to_string(), wasm, limits);
     Ok(described.map_err(|error| BadInput(error.to_string()))?)

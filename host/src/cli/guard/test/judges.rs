@@ -88,7 +88,7 @@ impl Engines {
 
 /// An engine for one call at a time.
 pub(in crate::cli::guard) fn options(limits: &Limits) -> EngineOptions {
-    let standard = EngineOptions::default();
+    let standard = crate::guards::tool_options();
     EngineOptions {
         instances: 1,
         streams: 0,

@@ -96,7 +96,7 @@ pub(in crate::cli::guard) fn run(args: &Args, output: Output) -> Answer {
 /// The bytes of a component that may be a guard, and what it is.
 pub(in crate::cli::guard) fn component(path: &Path) -> anyhow::Result<(Vec<u8>, Inspection)> {
     let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| BadInput(format!("{shown}: {error}")))?;
+    let bytes = super::describe::read(path)?;
     let inspection = picket_engine::inspect(&bytes).map_err(|error| BadInput(format!("{shown}: {error}")))?;
     if !inspection.imports.is_empty() {
         let imports = crate::cli::text::clean(&inspection.imports.join(", "));
