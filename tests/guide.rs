@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use support::Ran;
@@ -38,5 +39,9 @@ fn the_guide_to_a_signed_guard_works_as_written() {
     assert!(load.contains("sec-team+"), "{load}");
     // What was changed after it was signed did not run, and the guide says what a reader then sees.
     assert!(!ran.stdout.contains("\"second\""), "{ran:#?}");
+    // The policy that `check` and the service began with, and the one that took its place while the service ran.
+    let configurations = ran.stdout.lines().filter(|line| line.contains(" config ") && line.contains("sha256:"));
+    let policies: BTreeSet<&str> = configurations.filter_map(|line| line.rsplit("sha256:").next()).collect();
+    assert_eq!(policies.len(), 2, "{ran:#?}");
     assert!(folder.path().join("words/words.wasm.sig").exists());
 }

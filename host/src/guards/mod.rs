@@ -1,6 +1,7 @@
 //! Guards before they run: where the bytes of a component come from, and who vouches for them.
 //!
-//! Whatever is loaded, guard or detector, goes through [`admit`]: nothing else reads a component that is to run.
+//! Whatever a box loads, guard or detector, goes through [`admit`]: nothing else reads a component that is to judge. Tools
+//! that work on one guard (`picket guard test`, `bench`, `inspect`, `sign`) ask nobody whether they may.
 
 pub mod cache;
 mod engine;
