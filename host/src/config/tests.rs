@@ -74,7 +74,7 @@ fn a_good_file_is_read_with_its_defaults() {
     assert_eq!(config.auditor.unwrap().url, "http://127.0.0.1:7400");
     let [guard] = config.guards.as_slice() else { panic!("the guard that is off is not there") };
     assert_eq!((guard.mode, guard.on_failure), (Mode::Shadow, OnFailure::Allow));
-    assert_eq!(guard.settings, r#"{"action":"redact","entities":["email"]}"#);
+    assert_eq!(guard.settings, r#"{"entities":["email"],"action":"redact"}"#);
     let breaker = guard.breaker.unwrap();
     assert_eq!(
         (breaker.failures, breaker.then),

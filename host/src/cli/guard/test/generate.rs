@@ -106,7 +106,11 @@ impl Source {
             0 | 1 => json!({ "text": self.text() }),
             2 | 3 => {
                 let depth = if self.below(12) == 0 { 100 } else { 4 };
-                json!({ "json": self.document(depth) })
+                match self.document(depth) {
+                    // `null` for a part says that there is none.
+                    Value::Null => json!({ "json": [null] }),
+                    document => json!({ "json": document }),
+                }
             }
             4 => {
                 let messages: Vec<_> = (0..self.below(5))
